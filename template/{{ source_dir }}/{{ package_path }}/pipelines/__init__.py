@@ -1,0 +1,1 @@
+"""One folder for each pipeline: ``kedro pipeline create <name>`` adds one."""
