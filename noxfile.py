@@ -1,0 +1,80 @@
+"""The sessions of this repository: `nox` runs lint, types and tests; `nox -l` lists the others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+REPOSITORY = Path(__file__).parent
+DEMO_HOME = ".dagster-demo"  # the Dagster instance of a demo, which also marks its folder
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install_groups(session: nox.Session, *groups: str) -> None:
+    """Install dependency groups of pyproject.toml."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    install_groups(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types."""
+    install_groups(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest, such as `-m "not slow"`."""
+    install_groups(session, "test")
+    session.run("pytest", "--numprocesses=auto", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Render the example, run it on Dagster, show what it made; `-- --ui` leaves the UI running."""
+    folders = [argument for argument in session.posargs if argument != "--ui"]
+    folder = Path(folders[0] if folders else "demo").resolve()
+    make_demo_folder(session, folder)
+    install_groups(session, "copier")
+    session.run("copier", "copy", "--defaults", "--vcs-ref=HEAD", str(REPOSITORY), str(folder))
+    session.install("--editable", str(folder))
+    session.chdir(folder)
+    session.env.update(DAGSTER_HOME=str(folder / DEMO_HOME), DO_NOT_TRACK="1")
+    session.run("python", str(REPOSITORY / "tests" / "demo.py"))
+    if "--ui" in session.posargs:
+        session.run("kedro", "dagster", "dev")
+
+
+def make_demo_folder(session: nox.Session, folder: Path) -> None:
+    """Make the folder of a demo; an earlier demo in it is removed, and nothing else."""
+    if (folder / DEMO_HOME).is_dir():
+        shutil.rmtree(folder)
+    elif folder.exists() and any(folder.iterdir()):
+        session.error(f"{folder} is not empty and is no demo of ours: remove it or name another.")
+    (folder / DEMO_HOME).mkdir(parents=True)
+    (folder / DEMO_HOME / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the helper beside its floor; arguments go to tests/bench."""
+    install_groups(session, "bench")
+    session.run(
+        *("python", "-m", "bench", "--json", "bench.json", *session.posargs),
+        env={"PYTHONPATH": str(REPOSITORY / "tests")},
+    )

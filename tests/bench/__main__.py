@@ -1,0 +1,268 @@
+"""Measure the helper beside its floor and print the figures as Markdown tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from projects import HELPER, Project
+
+from bench.workload import BY_HAND, JOB, MULTIPROCESS_JOB, OURS, make_workload
+
+KEDRO = "kedro"
+SUBJECTS = (KEDRO, BY_HAND, OURS)
+PROBE = Path(__file__).with_name("probe.py")
+
+LOAD = "load"
+JOBS = {"in-process": JOB, "multiprocess": MULTIPROCESS_JOB}
+SIZES = {LOAD: [10, 100, 300, 1000], "in-process": [100], "multiprocess": [10, 100]}
+"""The numbers of nodes of each benchmark."""
+
+Figures = Mapping[str, float]
+Measure = Callable[[], Figures]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The best figures of one subject in one benchmark."""
+
+    benchmark: str
+    nodes: int
+    subject: str
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Markdown table."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __str__(self) -> str:
+        lines = [self.header, ("---:",) * len(self.header), *self.rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"\n### {self.title}\n\n{table}"
+
+
+class Results(list[Result]):
+    """All results of a sitting."""
+
+    def best(self, benchmark: str, nodes: int, subject: str, figure: str) -> float | None:
+        """A figure, or None if it was not measured."""
+        for result in self:
+            if (result.benchmark, result.nodes, result.subject) == (benchmark, nodes, subject):
+                return result.figures.get(figure)
+        return None
+
+
+def best_of(repeat: int, measures: Mapping[str, Measure]) -> dict[str, Figures]:
+    """Measure all subjects in turn, several times, and keep each one's smallest figures."""
+    samples: dict[str, list[Figures]] = {subject: [] for subject in measures}
+    for _ in range(repeat):
+        for subject, measure in measures.items():
+            samples[subject].append(measure())
+    return {
+        subject: {name: min(sample[name] for sample in taken) for name in taken[0]}
+        for subject, taken in samples.items()
+    }
+
+
+def probe(project: Project, *arguments: str) -> Figures:
+    """Run the probe in a fresh process of the project."""
+    output = project.run(str(PROBE), *arguments).stdout
+    figures: Figures = json.loads(output.splitlines()[-1])
+    return figures
+
+
+def load_measures(project: Project) -> dict[str, Measure]:
+    """The load of the code location, ours and by hand."""
+    measures: dict[str, Measure] = {
+        BY_HAND: lambda: probe(project, "load", f"{BY_HAND}.definitions", "--after-kedro")
+    }
+    if (HELPER / "__init__.py").is_file():
+        measures[OURS] = lambda: probe(project, "load", f"{OURS}.definitions")
+    return measures
+
+
+def job_measures(project: Project, job: str) -> dict[str, Measure]:
+    """A whole run: by Kedro, by the hand-written job and by ours."""
+    measures: dict[str, Measure] = {
+        KEDRO: lambda: run_kedro(project),
+        BY_HAND: lambda: run_job(Project(project.path, BY_HAND), job),
+    }
+    if (HELPER / "__init__.py").is_file():
+        measures[OURS] = lambda: run_job(project, job)
+    return measures
+
+
+def run_kedro(project: Project) -> Figures:
+    """Time ``kedro run``."""
+    return time_command(lambda: project.kedro("run"))
+
+
+def run_job(project: Project, job: str) -> Figures:
+    """Time ``dagster job execute``, and the run in it by Dagster's own clock."""
+    command = time_command(lambda: project.execute(job, timeout=1800))
+    return {**command, **probe(project, "last-run")}
+
+
+def time_command(run: Callable[[], object]) -> Figures:
+    """Time a command, and its CPU without that of processes it does not wait for, as steps'."""
+    start, start_cpu = perf_counter(), children_cpu()
+    run()
+    return {"command": perf_counter() - start, "cpu": children_cpu() - start_cpu}
+
+
+def children_cpu() -> float:
+    """The CPU seconds of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(
+    folder: Path,
+    benchmark: str,
+    sizes: Iterable[int],
+    repeat: int,
+    measures: Callable[[Project], dict[str, Measure]],
+) -> Iterable[Result]:
+    """Run one benchmark on projects of several sizes."""
+    for nodes in sizes:
+        print(f"{benchmark}, {nodes} nodes ...", file=sys.stderr, flush=True)
+        project = make_workload(folder / f"{benchmark}-{nodes}", nodes)
+        for subject, figures in best_of(repeat, measures(project)).items():
+            yield Result(benchmark, nodes, subject, figures)
+
+
+def load_table(results: Results, sizes: Iterable[int]) -> Table:
+    """The load of the code location against Kedro's bootstrap and the hand-written location."""
+
+    def row(nodes: int) -> tuple[str, ...]:
+        floor = results.best("load", nodes, BY_HAND, "load")
+        ours = results.best("load", nodes, OURS, "load")
+        return (
+            str(nodes),
+            seconds(results.best("load", nodes, BY_HAND, "kedro")),
+            seconds(floor),
+            seconds(ours),
+            ratio(ours, floor),
+            *(
+                seconds(results.best("load", nodes, subject, figure))
+                for figure in ("cpu", "snapshot", "memory_mb")
+                for subject in (BY_HAND, OURS)
+            ),
+        )
+
+    return Table(
+        "Load of the code location, in seconds after `import dagster`",
+        (
+            *("nodes", "Kedro bootstrap", "floor: Kedro + by hand", "ours", "ratio"),
+            *("CPU: floor", "ours", "snapshot: floor", "ours", "memory MB: floor", "ours"),
+        ),
+        tuple(row(nodes) for nodes in sizes),
+    )
+
+
+def job_table(results: Results, benchmark: str, sizes: Iterable[int]) -> Table:
+    """A job against ``kedro run`` and against the hand-written job."""
+
+    def row(nodes: int) -> tuple[str, ...]:
+        kedro = results.best(benchmark, nodes, KEDRO, "command")
+        floor = results.best(benchmark, nodes, BY_HAND, "command")
+        ours = results.best(benchmark, nodes, OURS, "command")
+        floor_run = results.best(benchmark, nodes, BY_HAND, "run")
+        ours_run = results.best(benchmark, nodes, OURS, "run")
+        return (
+            str(nodes),
+            *(seconds(value) for value in (kedro, floor, ours)),
+            ratio(ours, floor),
+            ratio(ours, kedro),
+            *(seconds(value) for value in (floor_run, ours_run)),
+            ratio(ours_run, floor_run),
+            *(seconds(results.best(benchmark, nodes, subject, "cpu")) for subject in SUBJECTS),
+        )
+
+    return Table(
+        f"A job, {benchmark}, in seconds",
+        (
+            *("nodes", "`kedro run`", "by hand", "ours", "ours / by hand", "ours / Kedro"),
+            *("run only: by hand", "ours", "ours / by hand"),
+            *("main process's CPU: Kedro", "by hand", "ours"),
+        ),
+        tuple(row(nodes) for nodes in sizes),
+    )
+
+
+def growth(results: Results, sizes: Iterable[int]) -> str:
+    """How load time grows from 100 nodes to the largest project."""
+    largest = max(sizes, default=100)
+
+    def factor(subject: str) -> str:
+        return ratio(
+            results.best("load", largest, subject, "load"),
+            results.best("load", 100, subject, "load"),
+        )
+
+    floor, ours = factor(BY_HAND), factor(OURS)
+    return f"\nGrowth of load from 100 to {largest} nodes: floor {floor}, ours {ours}."
+
+
+def seconds(value: float | None) -> str:
+    """A figure for a table."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def ratio(value: float | None, base: float | None) -> str:
+    """A ratio for a table."""
+    return "-" if value is None or base is None else f"{value / base:.2f}"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    for benchmark, nodes in SIZES.items():
+        parser.add_argument(
+            f"--{benchmark}", type=int, nargs="*", default=nodes, metavar="NODES", dest=benchmark
+        )
+    parser.add_argument("--repeat", type=int, default=3, help="take the best of so many")
+    parser.add_argument("--json", type=Path, help="write all results to this file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the benchmarks and print their tables."""
+    arguments = parse_arguments()
+    sizes: dict[str, list[int]] = {name: getattr(arguments, name) for name in SIZES}
+    measures: dict[str, Callable[[Project], dict[str, Measure]]] = {
+        LOAD: load_measures,
+        **{name: partial(job_measures, job=job) for name, job in JOBS.items()},
+    }
+    results = Results()
+    with TemporaryDirectory(prefix="bench-") as folder:
+        for name, measures_of in measures.items():
+            results.extend(measure(Path(folder), name, sizes[name], arguments.repeat, measures_of))
+    print(load_table(results, sizes[LOAD]))
+    print(growth(results, sizes[LOAD]))
+    for name in JOBS:
+        print(job_table(results, name, sizes[name]))
+    if arguments.json:
+        report = {
+            "python": platform.python_version(),
+            "results": [asdict(result) for result in results],
+        }
+        arguments.json.write_text(json.dumps(report, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The project that is measured: one DAG, once for Kedro and once written for Dagster by hand.
+
+Each node reads up to three outputs of the layer above it and one parameter, and saves a JSON file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from projects import Project, make_project
+
+OURS = "shop"
+BY_HAND = "by_hand"
+JOB = "everything"
+MULTIPROCESS_JOB = "everything_multiprocess"
+PROCESSES = 2
+
+STEPS = '''\
+"""The DAG, as a table that the Kedro pipeline and the hand-written code location share."""
+
+from dataclasses import dataclass
+
+SIZE = {size}
+WIDTH = 10
+SOURCE = "raw"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A function call: what it reads and what it saves."""
+
+    name: str
+    inputs: tuple[str, ...]
+    factor: str
+    output: str
+
+
+def combine(factor: float, *values: dict[str, float]) -> dict[str, float]:
+    """Scale the mean of some values."""
+    return {{"value": factor * sum(value["value"] for value in values) / len(values)}}
+
+
+def _inputs(index: int) -> tuple[str, ...]:
+    layer, column = divmod(index, WIDTH)
+    if layer == 0:
+        return (SOURCE,)
+    above = (layer - 1) * WIDTH
+    return tuple(f"value_{{above + (column + shift) % WIDTH:04}}" for shift in (0, 1, 3))
+
+
+STEPS = tuple(
+    Step(f"step_{{index:04}}", _inputs(index), f"factor_{{index:04}}", f"value_{{index:04}}")
+    for index in range(SIZE)
+)
+'''
+
+PIPELINES = """\
+from kedro.pipeline import Node, Pipeline
+
+from shop.steps import STEPS, combine
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    nodes = [
+        Node(
+            combine,
+            inputs=[f"params:{step.factor}", *step.inputs],
+            outputs=step.output,
+            name=step.name,
+        )
+        for step in STEPS
+    ]
+    return {"__default__": Pipeline(nodes)}
+"""
+
+DEFINITIONS_BY_HAND = '''\
+"""The same DAG as one writes it with Dagster alone: ops, a job of them, and assets."""
+
+from pathlib import Path
+
+from dagster import (
+    AssetMaterialization,
+    AssetsDefinition,
+    AssetSpec,
+    Definitions,
+    Field,
+    In,
+    JobDefinition,
+    Nothing,
+    OpDefinition,
+    OpExecutionContext,
+    Out,
+    asset,
+    graph,
+    in_process_executor,
+    multiprocess_executor,
+    op,
+)
+from kedro_datasets.json import JSONDataset
+
+from shop.steps import SOURCE, STEPS, Step, combine
+
+DATA = Path(__file__).parents[2] / "data"
+
+# All that a step's process imports; Dagster preloads neither its command line nor its storage.
+PRELOAD = [
+    "__main__",
+    "dagster._cli",
+    "dagster._core.executor.multiprocess",
+    "dagster._core.instance.factory",
+    "dagster._core.storage.event_log",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.storage.runs",
+    "dagster._core.storage.schedules",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._core.workspace.autodiscovery",
+    __name__,
+]
+FORKSERVER = {{"preload_modules": PRELOAD}}
+
+
+def dataset(name: str) -> JSONDataset:
+    return JSONDataset(filepath=str(DATA / f"{{name}}.json"))
+
+
+def run_step(step: Step, factor: float) -> None:
+    values = [dataset(name).load() for name in step.inputs]
+    dataset(step.output).save(combine(factor, *values))
+
+
+def config_schema(step: Step) -> dict[str, Field]:
+    return {{step.factor: Field(float, default_value=1.0)}}
+
+
+def step_op(step: Step) -> OpDefinition:
+    @op(
+        name=step.name,
+        ins={{name: In(Nothing) for name in step.inputs if name != SOURCE}},
+        out={{step.output: Out(Nothing)}},
+        config_schema=config_schema(step),
+    )
+    def run(context: OpExecutionContext) -> None:
+        run_step(step, context.op_config[step.factor])
+        context.log_event(AssetMaterialization(step.output))
+
+    return run
+
+
+def step_asset(step: Step) -> AssetsDefinition:
+    @asset(name=step.output, deps=list(step.inputs), config_schema=config_schema(step))
+    def run(context: OpExecutionContext) -> None:
+        run_step(step, context.op_config[step.factor])
+
+    return run
+
+
+def job(name: str, executor: object) -> JobDefinition:
+    @graph(name=name)
+    def steps() -> None:
+        done = {{}}
+        for step in STEPS:
+            inputs = {{name: done[name] for name in step.inputs if name != SOURCE}}
+            done[step.output] = OPS[step.name](**inputs)
+
+    return steps.to_job(executor_def=executor)
+
+
+OPS = {{step.name: step_op(step) for step in STEPS}}
+
+defs = Definitions(
+    assets=[AssetSpec(SOURCE), *(step_asset(step) for step in STEPS)],
+    jobs=[
+        job("{job}", in_process_executor),
+        job(
+            "{multiprocess_job}",
+            multiprocess_executor.configured(
+                {{"max_concurrent": {processes}, "start_method": {{"forkserver": FORKSERVER}}}}
+            ),
+        ),
+    ],
+)
+'''
+
+
+def make_workload(path: Path, size: int) -> Project:
+    """Write the project with a number of nodes."""
+    values = [f"value_{index:04}" for index in range(size)]
+    return make_project(
+        path,
+        package=OURS,
+        pipelines=PIPELINES,
+        catalog={
+            name: {"type": "json.JSONDataset", "filepath": f"data/{name}.json"}
+            for name in ("raw", *values)
+        },
+        parameters={f"factor_{index:04}": 1.0 for index in range(size)},
+        dagster={
+            "executors": {
+                "sequential": {"in_process": {}},
+                "parallel": {"multiprocess": {"max_concurrent": PROCESSES}},
+            },
+            "jobs": {
+                JOB: {"pipeline": {"pipeline_name": "__default__"}, "executor": "sequential"},
+                MULTIPROCESS_JOB: {
+                    "pipeline": {"pipeline_name": "__default__"},
+                    "executor": "parallel",
+                },
+            },
+        },
+        files={
+            "data/raw.json": '{"value": 1.0}',
+            f"src/{OURS}/steps.py": STEPS.format(size=size),
+            f"src/{BY_HAND}/__init__.py": "",
+            f"src/{BY_HAND}/definitions.py": DEFINITIONS_BY_HAND.format(
+                job=JOB, multiprocess_job=MULTIPROCESS_JOB, processes=PROCESSES
+            ),
+        },
+    )
