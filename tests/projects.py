@@ -31,9 +31,9 @@ defs = KedroProjectTranslator(package_name="{package}").to_definitions()
 CLI = '''\
 """The commands of this project."""
 
-from kedro_dagster.cli import cli
+from kedro_dagster.cli import cli, run
 
-__all__ = ["cli"]
+__all__ = ["cli", "run"]
 '''
 
 HOOK_SETTINGS = """\
@@ -172,6 +172,7 @@ def make_project(
         "conf/base/dagster.yml": _yaml(dagster),
         "conf/local/.gitkeep": "",
         f"{source}/__init__.py": "",
+        f"{source}/cli.py": CLI,
         f"{source}/definitions.py": DEFINITIONS.format(package=package),
         f"{source}/hooks.py": hooks,
         f"{source}/nodes.py": nodes,
@@ -183,12 +184,9 @@ def make_project(
         file = path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dedent(text), encoding="utf-8")
-    if HELPER.is_dir():
-        shutil.copytree(
-            HELPER,
-            path / "src" / HELPER.name,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+    shutil.copytree(
+        HELPER, path / "src" / HELPER.name, ignore=shutil.ignore_patterns("__pycache__")
+    )
     return Project(path, package)
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from projects import HELPER, Project
-
 from bench.workload import BY_HAND, JOB, MULTIPROCESS_JOB, OURS, make_workload
+from projects import Project
 
 KEDRO = "kedro"
 SUBJECTS = (KEDRO, BY_HAND, OURS)
@@ -87,23 +86,19 @@ def probe(project: Project, *arguments: str) -> Figures:
 
 def load_measures(project: Project) -> dict[str, Measure]:
     """The load of the code location, ours and by hand."""
-    measures: dict[str, Measure] = {
-        BY_HAND: lambda: probe(project, "load", f"{BY_HAND}.definitions", "--after-kedro")
+    return {
+        BY_HAND: lambda: probe(project, "load", f"{BY_HAND}.definitions", "--after-kedro"),
+        OURS: lambda: probe(project, "load", f"{OURS}.definitions"),
     }
-    if (HELPER / "__init__.py").is_file():
-        measures[OURS] = lambda: probe(project, "load", f"{OURS}.definitions")
-    return measures
 
 
 def job_measures(project: Project, job: str) -> dict[str, Measure]:
     """A whole run: by Kedro, by the hand-written job and by ours."""
-    measures: dict[str, Measure] = {
+    return {
         KEDRO: lambda: run_kedro(project),
         BY_HAND: lambda: run_job(Project(project.path, BY_HAND), job),
+        OURS: lambda: run_job(project, job),
     }
-    if (HELPER / "__init__.py").is_file():
-        measures[OURS] = lambda: run_job(project, job)
-    return measures
 
 
 def run_kedro(project: Project) -> Figures:
@@ -206,7 +201,7 @@ def job_table(results: Results, benchmark: str, sizes: Iterable[int]) -> Table:
 
 def growth(results: Results, sizes: Iterable[int]) -> str:
     """How load time grows from 100 nodes to the largest project."""
-    largest = max(sizes, default=100)
+    largest = max(sizes)
 
     def factor(subject: str) -> str:
         return ratio(
@@ -252,9 +247,10 @@ def main() -> None:
     with TemporaryDirectory(prefix="bench-") as folder:
         for name, measures_of in measures.items():
             results.extend(measure(Path(folder), name, sizes[name], arguments.repeat, measures_of))
-    print(load_table(results, sizes[LOAD]))
-    print(growth(results, sizes[LOAD]))
-    for name in JOBS:
+    if sizes[LOAD]:
+        print(load_table(results, sizes[LOAD]))
+        print(growth(results, sizes[LOAD]))
+    for name in filter(sizes.get, JOBS):
         print(job_table(results, name, sizes[name]))
     if arguments.json:
         report = {

@@ -1,0 +1,32 @@
+"""The benchmark compares like with like: each subject writes what `kedro run` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.workload import BY_HAND, JOB, OURS, make_workload
+from projects import Project
+
+SIZE = 12
+
+
+def outputs(project: Project) -> dict[str, str]:
+    return {file.name: file.read_text() for file in (project.path / "data").glob("value_*.json")}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    project = make_workload(tmp_path_factory.mktemp("workload") / "kedro", SIZE)
+    project.kedro("run")
+    return outputs(project)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", [BY_HAND, OURS])
+def test_outputs_are_those_of_kedro(subject: str, tmp_path: Path, expected: dict[str, str]) -> None:
+    project = make_workload(tmp_path / "workload", SIZE)
+    Project(project.path, subject).execute(JOB)
+    assert len(expected) == SIZE
+    assert outputs(project) == expected
