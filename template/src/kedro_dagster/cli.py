@@ -1,0 +1,110 @@
+"""``kedro dagster``: Dagster's commands for a Kedro project.
+
+A project's own ``cli.py`` passes on :data:`cli` and :data:`run`; Kedro looks for both there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+from kedro.framework.cli.project import run
+from kedro.framework.cli.utils import env_option
+from kedro.framework.startup import ProjectMetadata
+
+from . import __version__
+from .errors import KedroDagsterError
+from .translator import KedroProjectTranslator
+
+__all__ = ["cli", "dagster_group", "run"]
+
+_HOME = ".dagster"
+_INSTANCE_CONFIG = """\
+# Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
+run_monitoring:
+  enabled: true # a run whose worker was killed is marked as failed
+telemetry:
+  enabled: false
+"""
+
+
+@click.group(name="Kedro-Dagster")
+def cli() -> None:
+    """The commands that this project adds to Kedro's."""
+
+
+@cli.group(name="dagster")
+@click.version_option(
+    __version__,
+    message=f"kedro_dagster %(version)s, kedro {version('kedro')}, dagster {version('dagster')}",
+)
+def dagster_group() -> None:
+    """Run this Kedro project on Dagster."""
+
+
+@dagster_group.command(context_settings={"ignore_unknown_options": True})
+@env_option
+@click.option("--log-level", help="Lowest level of the log records printed.")
+@click.option("--log-format", help="How they are printed: colored, json or rich.")
+@click.option("--host", "-h", help="Address the UI listens on.")
+@click.option("--port", "-p", help="Port the UI listens on.")
+@click.option("--live-data-poll-rate", help="How often the UI asks for new data (ms).")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def dev(
+    metadata: ProjectMetadata, env: str | None, arguments: tuple[str, ...], **options: str | None
+) -> None:
+    """Start Dagster's UI and daemon on this project.
+
+    Options that are not given here come from the 'dev' section of dagster.yml. Further ones are
+    passed on to 'dagster dev'.
+    """
+    project = _translate(metadata, env).project
+    settings = {key: str(value) for key, value in project.config.dev.model_dump().items()}
+    settings.update({key: value for key, value in options.items() if value is not None})
+    command = [sys.executable, "-m", "dagster", "dev", "-m", f"{project.package_name}.definitions"]
+    for key, value in settings.items():
+        command += [f"--{key.replace('_', '-')}", value]
+    environment = dict(os.environ, DAGSTER_HOME=str(dagster_home(project.path)))
+    if project.env:
+        environment["KEDRO_ENV"] = project.env
+    sys.exit(subprocess.call([*command, *arguments], cwd=project.path, env=environment))
+
+
+@dagster_group.command()
+@env_option
+@click.pass_obj
+def plan(metadata: ProjectMetadata, env: str | None) -> None:
+    """Show which steps each job and each asset takes."""
+    click.echo(_translate(metadata, env).plan)
+
+
+def dagster_home(project_path: Path) -> Path:
+    """Find the folder of run history: ``DAGSTER_HOME``, or one in the project.
+
+    Args:
+        project_path: The project's root.
+
+    Returns:
+        The folder, which is there.
+    """
+    if home := os.environ.get("DAGSTER_HOME"):
+        return Path(home)
+    folder = project_path / _HOME
+    folder.mkdir(exist_ok=True)
+    for name, content in {"dagster.yaml": _INSTANCE_CONFIG, ".gitignore": "*\n"}.items():
+        if not (folder / name).exists():
+            (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+def _translate(metadata: ProjectMetadata, env: str | None) -> KedroProjectTranslator:
+    try:
+        return KedroProjectTranslator(metadata.project_path, env=env)
+    except KedroDagsterError as error:
+        click.secho(str(error), fg="red", err=True)
+        sys.exit(1)

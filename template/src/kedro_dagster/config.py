@@ -1,0 +1,339 @@
+"""``dagster.yml``: its models, and one readable message for each mistake in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+from zoneinfo import ZoneInfo
+
+from dagster._utils.schedules import is_valid_cron_schedule
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from .errors import did_you_mean
+
+KeyPath: TypeAlias = tuple[str, ...]
+
+
+def _cron(value: str | list[str]) -> str | list[str]:
+    if not is_valid_cron_schedule(value):
+        raise ValueError(
+            f"{value!r} is not a cron schedule. Write five fields (minute, hour, day of month, "
+            "month, day of week), such as '0 6 * * 1-5', or '@daily'."
+        )
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{value!r} is not a time zone. Write one like 'Europe/Paris'.") from None
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _name_or_options(value: Any) -> str:
+    return "name" if isinstance(value, str) else "options"
+
+
+Cron = Annotated[str | list[str], AfterValidator(_cron)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+GroupBy = Literal["memory", "namespace", "pipeline"]
+
+
+class Options(BaseModel):
+    """Base of the models of ``dagster.yml``: frozen, and no key is let through unread."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class DevOptions(Options):
+    """Options of ``kedro dagster dev``, as ``dagster dev`` takes them.
+
+    Args:
+        log_level: Lowest level of the log records that the servers print.
+        log_format: How they print them.
+        host: Address the UI listens on.
+        port: Port the UI listens on.
+        live_data_poll_rate: How often the UI asks for new data, in milliseconds.
+    """
+
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
+    log_format: Literal["colored", "json", "rich"] = "colored"
+    host: str = "127.0.0.1"
+    port: int = Field(default=3000, ge=0, le=65535)
+    live_data_poll_rate: int = Field(default=2000, ge=0)
+
+
+class ScheduleOptions(Options):
+    """When a job runs by itself; becomes a Dagster schedule.
+
+    Args:
+        cron_schedule: Cron string, or a list of them.
+        execution_timezone: IANA time zone of the cron schedule; UTC where none is given.
+        description: What the UI says of the schedule.
+        metadata: More to show in the UI.
+        default_status: Whether the schedule is on before anybody has switched it.
+        runtime_params: Kedro runtime parameters of the runs it starts.
+    """
+
+    cron_schedule: Cron
+    execution_timezone: TimeZone | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+    runtime_params: dict[str, Any] = Field(default_factory=dict)
+
+
+class LoggerOptions(Options):
+    """A Dagster logger, in the words of :func:`logging.config.dictConfig`.
+
+    Args:
+        level: Lowest level it lets through (``log_level`` is the same).
+        handlers: Handlers by name.
+        formatters: Formatters by name, for the handlers.
+        filters: Filters by name, for the handlers.
+    """
+
+    level: Annotated[str, BeforeValidator(lambda value: str(value).upper())] = Field(
+        default="INFO",
+        pattern="^(CRITICAL|ERROR|WARNING|INFO|DEBUG)$",
+        validation_alias=AliasChoices("level", "log_level"),
+    )
+    handlers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    formatters: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    filters: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class ExecutorOptions(Options):
+    """A Dagster executor and its options: ``{multiprocess: {max_concurrent: 2}}``.
+
+    The options are checked against the executor's own Dagster schema, not here.
+
+    Args:
+        kind: The executor's name, or the dotted path of any ``dagster.ExecutorDefinition``.
+        options: Its configuration.
+    """
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value}
+        if isinstance(value, Mapping) and len(value) == 1:
+            ((kind, options),) = value.items()
+            if options is None or isinstance(options, Mapping):
+                return {"kind": str(kind), "options": options or {}}
+        raise ValueError(
+            f"an executor is one name with its options, such as "
+            f"{{multiprocess: {{max_concurrent: 2}}}}; this is {value!r}."
+        )
+
+
+class PipelineOptions(Options):
+    """Which nodes of which Kedro pipelines a job runs: the arguments of ``Pipeline.filter``.
+
+    Args:
+        pipeline_name: A registered pipeline.
+        pipeline_names: Several, whose sum is run (``kedro run --pipelines``).
+        tags: Nodes with any of these tags.
+        from_nodes: These nodes and all that depend on them.
+        to_nodes: These nodes and all they depend on.
+        node_names: Exactly these nodes.
+        from_inputs: All nodes that depend on these datasets.
+        to_outputs: All nodes that these datasets depend on.
+        node_namespaces: Nodes in these namespaces (``node_namespace`` for one).
+    """
+
+    pipeline_name: str | None = None
+    pipeline_names: Names = Field(default_factory=list)
+    tags: Names | None = None
+    from_nodes: Names | None = None
+    to_nodes: Names | None = None
+    node_names: Names | None = None
+    from_inputs: Names | None = None
+    to_outputs: Names | None = None
+    node_namespaces: Names | None = Field(
+        default=None, validation_alias=AliasChoices("node_namespaces", "node_namespace")
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_name(self) -> PipelineOptions:
+        if self.pipeline_name and self.pipeline_names:
+            raise ValueError("give either pipeline_name or pipeline_names, not both.")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The registered pipelines to sum up; ``__default__`` where none is named."""
+        return self.pipeline_names or [self.pipeline_name or "__default__"]
+
+    @property
+    def filters(self) -> dict[str, list[str] | None]:
+        """The keyword arguments for ``Pipeline.filter``."""
+        return self.model_dump(exclude={"pipeline_name", "pipeline_names"})
+
+
+Name = Annotated[str, Tag("name")]
+ExecutorReference = Annotated[
+    Name | Annotated[ExecutorOptions, Tag("options")], Discriminator(_name_or_options)
+]
+ScheduleReference = Annotated[
+    Name | Annotated[ScheduleOptions, Tag("options")], Discriminator(_name_or_options)
+]
+LoggerReference = Annotated[
+    Name | Annotated[LoggerOptions, Tag("options")], Discriminator(_name_or_options)
+]
+
+
+class JobOptions(Options):
+    """A Dagster job: a Kedro pipeline, how it is run and when.
+
+    Args:
+        pipeline: Which nodes it runs.
+        executor: Name of one of ``executors``, or one written in place.
+        schedule: Name of one of ``schedules``, or one written in place.
+        loggers: Names of ``loggers``, or loggers written in place.
+        group_by: Which nodes share a step: all nodes between which values are passed in memory,
+            all nodes of a namespace, or all. By default each node is a step of its own.
+        description: What the UI says of the job.
+        tags: Dagster tags of its runs.
+    """
+
+    pipeline: PipelineOptions
+    executor: ExecutorReference | None = None
+    schedule: ScheduleReference | None = None
+    loggers: list[LoggerReference] = Field(default_factory=list)
+    group_by: GroupBy | None = None
+    description: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class KedroDagsterConfig(Options):
+    """The whole of ``dagster.yml``.
+
+    Args:
+        dev: Options of ``kedro dagster dev``.
+        executors: Executors by the name that jobs call them.
+        schedules: Schedules by name.
+        loggers: Loggers by name.
+        jobs: Jobs by their Dagster name.
+    """
+
+    dev: DevOptions = Field(default_factory=DevOptions)
+    executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
+    schedules: dict[str, ScheduleOptions] = Field(default_factory=dict)
+    loggers: dict[str, LoggerOptions] = Field(default_factory=dict)
+    jobs: dict[str, JobOptions] = Field(default_factory=dict)
+
+
+def parse_config(
+    raw: Mapping[str, Any],
+) -> tuple[KedroDagsterConfig, list[tuple[KeyPath, str]]]:
+    """Read ``dagster.yml``, setting aside the entries that cannot be read.
+
+    Args:
+        raw: The file's content.
+
+    Returns:
+        The configuration made of all sound entries, so that these can be checked further, and
+        each mistake as the keys that lead to it and a message.
+    """
+    content = {
+        section: dict(entries) if isinstance(entries, Mapping) else entries
+        for section, entries in raw.items()
+        if entries is not None
+    }
+    mistakes: list[tuple[KeyPath, str]] = []
+    while True:
+        try:
+            return KedroDagsterConfig.model_validate(content), mistakes
+        except ValidationError as error:
+            found = _readable(error, content)
+        mistakes += found
+        for path, _ in found:
+            _drop_entry(content, path)
+
+
+def _drop_entry(content: dict[str, Any], path: KeyPath) -> None:
+    section = content.get(path[0])
+    if len(path) > 1 and isinstance(section, dict) and path[0] != "dev":
+        section.pop(path[1], None)
+    else:
+        content.pop(path[0], None)
+
+
+def _readable(error: ValidationError, content: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Write Pydantic's errors in the user's terms."""
+    mistakes = []
+    for detail in error.errors():
+        path = tuple(str(key) for key in detail["loc"])
+        mistakes.append((_place_in_file(path, content), _message(detail, path)))
+    return mistakes
+
+
+def _place_in_file(path: KeyPath, content: Any) -> KeyPath:
+    """Leave out of a Pydantic location what is no key of the file: a union's branch."""
+    place: list[str] = []
+    for index, key in enumerate(path):
+        if isinstance(content, Mapping) and key in content:
+            place.append(key)
+            content = content[key]
+        elif isinstance(content, list) and key.isdigit():
+            place.append(key)
+            content = content[int(key)]
+        elif isinstance(content, Mapping) and index == len(path) - 1:
+            place.append(key)
+    return tuple(place)
+
+
+def _message(detail: Any, path: KeyPath) -> str:
+    kind, value = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return f"unknown key. {did_you_mean(path[-1], _allowed_keys(path[:-1]))}"
+    if kind == "missing":
+        return "this key is required."
+    if kind == "literal_error":
+        return f"{value!r} is not allowed. Allowed: {detail['ctx']['expected']}."
+    if kind in ("model_type", "dict_type"):
+        return f"{value!r} is not valid: keys with values are wanted here."
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
+    return f"{value!r} is not valid: {detail['msg'][0].lower()}{detail['msg'][1:]}."
+
+
+def _allowed_keys(path: Iterable[str]) -> list[str]:
+    """The keys a mapping of ``dagster.yml`` may have, found by walking down the models."""
+    model: type[BaseModel] = KedroDagsterConfig
+    for key in path:
+        if key in model.model_fields:
+            found = _model_in(model.model_fields[key].annotation)
+            model = found or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        if model := _model_in(argument):
+            return model
+    return None

@@ -1,0 +1,97 @@
+"""The errors a user of this package can meet: one class per cause, each message with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class KedroDagsterError(Exception):
+    """Base of every error this package raises about a user's project."""
+
+
+class ProjectNotFoundError(KedroDagsterError):
+    """No Kedro project stands where one is needed."""
+
+
+class PipelineLoadError(KedroDagsterError):
+    """The project's pipeline registry cannot be imported."""
+
+
+class CatalogConfigError(KedroDagsterError):
+    """The project's catalog, credentials or parameters cannot be read."""
+
+
+class DagsterConfigError(KedroDagsterError):
+    """``dagster.yml`` holds one or more mistakes, all of them named in the message."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        count = len(self.mistakes)
+        title = "1 mistake" if count == 1 else f"{count} mistakes"
+        lines = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
+        super().__init__(f"The Dagster configuration has {title}:\n{lines}")
+
+
+class TransientDataError(KedroDagsterError):
+    """A value that stands in no persisted dataset cannot reach the step that needs it."""
+
+
+class StepFailedError(KedroDagsterError):
+    """What is known here of an exception in another process: its class, message and traceback.
+
+    Args:
+        message: The exception's message, which begins with its class.
+        cls_name: The name of its class.
+        traceback: Its traceback as text.
+    """
+
+    def __init__(self, message: str, cls_name: str | None = None, traceback: str = "") -> None:
+        super().__init__(message)
+        self.cls_name = cls_name
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}\n{self.traceback}" if self.traceback else message
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in a configuration file.
+
+    Args:
+        file: The file that holds it, as the user knows it (relative to the project).
+        path: The keys that lead to it, outermost first.
+        message: What is wrong, with the bad value, and what to do.
+    """
+
+    file: str
+    path: tuple[str, ...]
+    message: str
+
+    def __str__(self) -> str:
+        where = ".".join(self.path)
+        return f"{self.file}: {where}: {self.message}" if where else f"{self.file}: {self.message}"
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """Say which of the allowed words is meant, or, where none is close, list them.
+
+    Args:
+        word: What the user wrote.
+        allowed: What could have been written.
+
+    Returns:
+        A sentence to put behind an error message.
+    """
+    choices = sorted(set(allowed))
+    close = get_close_matches(word, choices, n=3)
+    if close:
+        return f"Did you mean {' or '.join(repr(name) for name in close)}?"
+    if not choices:
+        return "There is none to choose from."
+    shown = ", ".join(repr(name) for name in choices[:20])
+    more = f" and {len(choices) - 20} more" if len(choices) > 20 else ""
+    return f"Allowed: {shown}{more}."

@@ -1,0 +1,291 @@
+"""Dagster's executors, named in ``dagster.yml``, with Kedro's pipeline hooks around them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.execution.step_dependency_config import StepDependencyConfig
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.executor.init import InitExecutorContext
+
+from .config import ExecutorOptions
+from .errors import Mistake, StepFailedError, did_you_mean
+from .logging import event_log
+from .plan import ProjectPlan
+from .project import KedroProject
+from .run import (
+    KedroRun,
+    RunOptions,
+    RunScope,
+    close_hooks,
+    identity_of,
+    lost_with,
+    new_identity,
+    scope_of,
+    shared,
+)
+
+
+@dataclass(frozen=True)
+class ExecutorKind:
+    """An executor that ``dagster.yml`` can name.
+
+    Args:
+        names: What it may be called there.
+        path: Where the ``dagster.ExecutorDefinition`` is.
+        package: What to install for it.
+    """
+
+    names: tuple[str, ...]
+    path: str
+    package: str = "dagster"
+
+
+EXECUTOR_KINDS = (
+    ExecutorKind(("in_process", "in_process_executor"), "dagster.in_process_executor"),
+    ExecutorKind(("multiprocess", "multiprocess_executor"), "dagster.multiprocess_executor"),
+    ExecutorKind(("dask", "dask_executor"), "dagster_dask.dask_executor", "dagster-dask"),
+    ExecutorKind(("celery", "celery_executor"), "dagster_celery.celery_executor", "dagster-celery"),
+    ExecutorKind(("docker", "docker_executor"), "dagster_docker.docker_executor", "dagster-docker"),
+    ExecutorKind(("k8s", "k8s_job", "k8s_job_executor"), "dagster_k8s.k8s_job_executor", "dagster-k8s"),
+    ExecutorKind(
+        ("celery_docker", "celery_docker_executor"),
+        "dagster_celery_docker.celery_docker_executor",
+        "dagster-celery-docker",
+    ),
+    ExecutorKind(
+        ("celery_k8s", "celery_k8s_job", "celery_k8s_job_executor"),
+        "dagster_celery_k8s.celery_k8s_job_executor",
+        "dagster-celery-k8s",
+    ),
+)
+
+
+def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
+    """Find an executor and configure it.
+
+    Args:
+        options: Its kind and its config.
+
+    Returns:
+        The executor, not yet wrapped.
+
+    Raises:
+        ValueError: There is no such executor, its package is not installed, or the config is not
+            what its own schema wants; the message says which.
+    """
+    definition = _import_executor(options.kind)
+    probe = dg.JobDefinition(graph_def=dg.GraphDefinition("probe"), executor_def=definition)
+    try:
+        dg.validate_run_config(probe, {"execution": {"config": options.options}})
+    except dg.DagsterInvalidConfigError as error:
+        reasons = (str(reason.message) for reason in error.errors)
+        raise ValueError(" ".join(reasons).replace("root:execution:config", options.kind)) from error
+    return definition.configured(options.options, name=definition.name)
+
+
+def check_executors(project: KedroProject) -> list[Mistake]:
+    """Look for mistakes in the executors that jobs use.
+
+    Args:
+        project: The project.
+
+    Returns:
+        The mistakes, each at the key in ``dagster.yml`` where it stands.
+    """
+    mistakes = []
+    executors: dict[tuple[str, ...], ExecutorOptions] = {}
+    for name, job in project.config.jobs.items():
+        if isinstance(job.executor, ExecutorOptions):
+            executors["jobs", name, "executor"] = job.executor
+        elif job.executor in project.config.executors:
+            executors["executors", job.executor] = project.config.executors[job.executor]
+    for path, options in executors.items():
+        try:
+            executor_definition(options)
+        except ValueError as error:
+            mistakes.append(project.mistake(path, str(error)))
+    return mistakes
+
+
+def _import_executor(name: str) -> dg.ExecutorDefinition:
+    kinds = {known: kind for kind in EXECUTOR_KINDS for known in kind.names}
+    kind = kinds.get(name) or ExecutorKind((name,), name, name.partition(".")[0])
+    module, _, attribute = kind.path.rpartition(".")
+    if not module:
+        raise ValueError(
+            f"there is no executor {name!r}. {did_you_mean(name, kinds)} Any other is named by "
+            "its dotted path."
+        )
+    try:
+        definition = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"executor {name!r} needs a package that is not installed ({error}). Install it: "
+            f"pip install {kind.package}"
+        ) from error
+    except AttributeError as error:
+        raise ValueError(f"there is no {attribute!r} in module {module}.") from error
+    if not isinstance(definition, dg.ExecutorDefinition):
+        raise ValueError(f"{name!r} is no dagster.ExecutorDefinition, but {definition!r}.")
+    return definition
+
+
+def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg.ExecutorDefinition:
+    """Wrap an executor, so that Kedro's pipeline hooks are called around all steps of a run.
+
+    Args:
+        definition: Any executor.
+        plan: The project's plan.
+
+    Returns:
+        An executor of the same name, config and requirements.
+    """
+
+    def create(context: InitExecutorContext) -> dg.Executor:
+        creation = definition.executor_creation_fn
+        assert creation is not None  # only of an abstract definition
+        return KedroExecutor(creation(_with_preload(context)), plan, definition.name)
+
+    return dg.ExecutorDefinition(
+        name=definition.name,
+        config_schema=definition.config_schema,
+        requirements=definition.get_requirements,
+        executor_creation_fn=create,
+        description=definition.description,
+    )
+
+
+def _with_preload(context: InitExecutorContext) -> InitExecutorContext:
+    """Let the multiprocess executor fork its steps from a process that has the project loaded.
+
+    Without ``__main__`` in the list, each child of a console script imports the script again.
+    """
+    module = context.job.get_module() if isinstance(context.job, ReconstructableJob) else None
+    config = dict(context.executor_config)
+    options = config.get("multiprocess", config)
+    if module is None or not isinstance(options, Mapping) or "max_concurrent" not in options:
+        return context
+    if not options.get("start_method"):
+        preload = ["__main__", "dagster._core.executor.multiprocess", module]
+        options = {**options, "start_method": {"forkserver": {"preload_modules": preload}}}
+    config = {"multiprocess": options} if "multiprocess" in config else dict(options)
+    return context._replace(executor_config=config)
+
+
+class KedroExecutor(dg.Executor):
+    """Stands around any executor in the run worker, as ``KedroSession.run`` does around a runner.
+
+    Args:
+        inner: The executor that runs the steps.
+        plan: The project's plan.
+        name: The executor's name.
+    """
+
+    def __init__(self, inner: dg.Executor, plan: ProjectPlan, name: str) -> None:
+        self._inner = inner
+        self._plan = plan
+        self._name = name
+
+    @property
+    def retries(self) -> RetryMode:
+        """The wrapped executor's."""
+        return self._inner.retries
+
+    @property
+    def step_dependency_config(self) -> StepDependencyConfig:
+        """The wrapped executor's."""
+        return self._inner.step_dependency_config
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """Run the steps, and call the pipeline hooks of Kedro around them."""
+        steps = {
+            key: [output.name for output in execution_plan.get_step_by_key(key).step_outputs]
+            for key in execution_plan.step_keys_to_execute
+        }
+        parent = plan_context.dagster_run.parent_run_id
+        lost = parent is not None and lost_with(plan_context.instance, parent)
+        scope = scope_of(self._plan, plan_context.job_name, self._name, steps, lost)
+        if scope is None:
+            yield from self._inner.execute(plan_context, execution_plan)
+        else:
+            yield from self._execute_nodes(plan_context, execution_plan, scope)
+
+    def _execute_nodes(
+        self,
+        plan_context: PlanOrchestrationContext,
+        execution_plan: ExecutionPlan,
+        scope: RunScope,
+    ) -> Iterator[dg.DagsterEvent]:
+        instance, run_id = plan_context.instance, plan_context.run_id
+        resumed = identity_of(instance, run_id) if plan_context.resume_from_failure else None
+        options = RunOptions.of(plan_context.run_config)
+        single_process = isinstance(self._inner, InProcessExecutor)
+        with event_log(plan_context.log):
+            run = KedroRun(
+                self._plan,
+                resumed or new_identity(instance, run_id, single_process),
+                options,
+                scope.pipeline_names,
+                single_process,
+            )
+            if not resumed:
+                run.start(scope)
+        failure: BaseException | None = None
+        try:
+            run.warm_up(scope)
+            with shared(run_id, run):
+                for event in self._inner.execute(plan_context, execution_plan):
+                    if event.is_step_failure and failure is None:
+                        failure = run.errors.get(str(event.step_key)) or step_error(event)
+                    yield event
+        except GeneratorExit:
+            raise  # Dagster has let go of the run: it is not over
+        except BaseException as error:
+            self._end(plan_context, run, scope, failure or error)
+            raise
+        self._end(plan_context, run, scope, failure)
+
+    def _end(
+        self,
+        plan_context: PlanOrchestrationContext,
+        run: KedroRun,
+        scope: RunScope,
+        failure: BaseException | None,
+    ) -> None:
+        with event_log(plan_context.log):
+            try:
+                if failure is None:
+                    run.finish(scope)
+                else:
+                    run.fail(scope, failure)
+            finally:
+                close_hooks(plan_context.instance, plan_context.run_id)
+
+
+def step_error(event: dg.DagsterEvent) -> StepFailedError:
+    """Tell of a failure in another process, of which only a description has come here.
+
+    Args:
+        event: The failure of a step, or of a run.
+
+    Returns:
+        An error with the class name, the message and the traceback of the first cause.
+    """
+    data: Any = event.event_specific_data
+    info = getattr(data, "error", None)
+    if info is None:
+        return StepFailedError(event.message or "The run failed.")
+    while info.cause:
+        info = info.cause
+    return StepFailedError(info.message.strip(), info.cls_name, "".join(info.stack))

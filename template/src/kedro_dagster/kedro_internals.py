@@ -1,0 +1,202 @@
+"""Every call into Kedro that its public interface has no word for, in one place.
+
+Each was read in Kedro 1.0 to 1.7; when Kedro moves one, this module is where to look.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from kedro.config import AbstractConfigLoader
+from kedro.framework.context import KedroContext
+from kedro.framework.project import settings
+from kedro.framework.session import KedroSession
+from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.io.core import parse_dataset_definition
+from kedro.pipeline.transcoding import _strip_transcoding
+from omegaconf import OmegaConf
+from omegaconf.errors import UnsupportedInterpolationType
+from pluggy import PluginManager
+
+
+def strip_transcoding(name: str) -> str:
+    """Leave out the ``@format`` of a transcoded dataset name."""
+    return str(_strip_transcoding(name))
+
+
+def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:
+    """Import the class that a catalog entry's ``type`` names.
+
+    Args:
+        type_name: The ``type`` of a catalog entry.
+
+    Returns:
+        The class.
+
+    Raises:
+        kedro.io.DatasetError: There is no such class, or it cannot be imported.
+    """
+    class_, _ = parse_dataset_definition({"type": type_name})
+    return class_
+
+
+def planning_config_loader(conf_source: str, env: str | None) -> AbstractConfigLoader:
+    """Make the project's config loader, for use before there is a run.
+
+    A value that only a run knows, ``${runtime_params:x}`` without a default, reads as a
+    placeholder instead of failing.
+
+    Args:
+        conf_source: The configuration folder.
+        env: The configuration environment.
+
+    Returns:
+        The loader.
+    """
+    loader_class: type[AbstractConfigLoader] = settings.CONFIG_LOADER_CLASS
+
+    class PlanningConfigLoader(loader_class):  # type: ignore[misc,valid-type]
+        def _get_runtime_value(self, variable: str, *default: Any) -> Any:
+            return default[0] if default else f"<runtime_params:{variable}>"
+
+    loader: AbstractConfigLoader = PlanningConfigLoader(
+        conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
+    )
+    return loader
+
+
+def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
+    """Read a kind of configuration, whatever resolvers the project's hooks add in a run.
+
+    A hook may register resolvers when the context is created, which is not done here: each one
+    that is unknown reads as a placeholder, and is taken away again for the hook to register.
+
+    Args:
+        loader: The config loader.
+        key: The kind of configuration, such as ``catalog``.
+
+    Returns:
+        The configuration.
+    """
+    added: list[str] = []
+    try:
+        while True:
+            try:
+                return loader[key]
+            except UnsupportedInterpolationType as error:
+                found = re.search(r"Unsupported interpolation type (\S+)", str(error))
+                if not found or found[1] in added:
+                    raise
+                resolver = found[1]
+            added.append(resolver)
+            OmegaConf.register_new_resolver(
+                resolver, lambda *args, name=resolver: f"<{name}:{','.join(map(str, args))}>"
+            )
+    finally:
+        for resolver in added:
+            OmegaConf.clear_resolver(resolver)
+
+
+def open_session(
+    project_path: str,
+    package_name: str,
+    conf_source: str,
+    run_id: str,
+    env: str | None,
+    runtime_params: Mapping[str, Any],
+) -> KedroSession:
+    """Open a Kedro session of a given identity.
+
+    ``KedroSession.create`` makes an identity of its own, and asks git about the project, in
+    every process of a run.
+
+    Args:
+        project_path: The project's root folder.
+        package_name: The project's package.
+        conf_source: The configuration folder.
+        run_id: The run's identity, which is also the version of all it saves.
+        env: The configuration environment.
+        runtime_params: The run's parameters.
+
+    Returns:
+        The session.
+    """
+    session = KedroSession(
+        session_id=run_id,
+        package_name=package_name,
+        project_path=project_path,
+        conf_source=conf_source,
+    )
+    data = {"project_path": session._project_path, "session_id": run_id}
+    if env:
+        data["env"] = env
+    if runtime_params:
+        data["runtime_params"] = dict(runtime_params)
+    session._store.update(data)
+    return session
+
+
+def hook_manager_of(session: KedroSession) -> PluginManager:
+    """The hook manager of a session, with the hooks of the project and of its plugins."""
+    return session._hook_manager
+
+
+def create_catalog(
+    context: KedroContext,
+    pipeline_names: list[str],
+    save_version: str,
+    load_versions: Mapping[str, str],
+) -> CatalogProtocol:
+    """Create the catalog of a run as ``KedroSession.run`` does.
+
+    Args:
+        context: The run's context.
+        pipeline_names: The run's pipelines, to which the validation of parameters is limited.
+        save_version: The version of all that the run saves.
+        load_versions: Versions to load, by dataset.
+
+    Returns:
+        The catalog; ``after_catalog_created`` has been called.
+    """
+    if "__default__" not in pipeline_names:
+        context._pipelines_to_validate = pipeline_names
+    return context._get_catalog(
+        catalog_class=settings.DATA_CATALOG_CLASS,
+        save_version=save_version,
+        load_versions=dict(load_versions) or None,
+    )
+
+
+def raw_parameters(context: KedroContext) -> dict[str, Any]:
+    """The parameters of a run before Kedro has built the typed ones."""
+    raw: dict[str, Any] = context.config_loader["parameters"]
+    return copy.deepcopy(raw)
+
+
+def parameters_with(context: KedroContext, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the parameters as Kedro does, typed and validated, from other raw values.
+
+    Args:
+        context: The run's context, which is left as it is.
+        raw: All parameters, as ``parameters.yml`` would give them.
+
+    Returns:
+        The value of ``parameters`` and of each ``params:`` name.
+    """
+    other = copy.copy(context)
+    other.config_loader = copy.copy(context.config_loader)
+    other.config_loader["parameters"] = dict(raw)
+    other._validated_params_cache = None
+    return other._get_parameters()
+
+
+def location(dataset: AbstractDataset[Any, Any]) -> str | None:
+    """Where a dataset is saved, for those that know: a path, with the version of this run."""
+    path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
+    version = getattr(dataset, "_version", None)
+    if path and version and version.save:
+        path = dataset._get_versioned_path(version.save)  # type: ignore[attr-defined]
+    return str(path) if path else None

@@ -1,0 +1,120 @@
+"""Python's ``logging`` in Dagster's event log, without a change in the code that logs."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from .config import LoggerOptions
+
+EVENT_LOG_LIMIT = 1_000
+"""How many records of one step go to Dagster's event log; a database row each."""
+
+
+def getLogger(name: str | None = None) -> logging.Logger:  # noqa: N802
+    """Get a logger whose records show in Dagster: any logger of Python's does.
+
+    Args:
+        name: The logger's name.
+
+    Returns:
+        ``logging.getLogger(name)``.
+    """
+    return logging.getLogger(name)
+
+
+class EventLogHandler(logging.Handler):
+    """Passes the records of Python's logging on to a Dagster log, up to a limit.
+
+    Args:
+        log: The log of a step or of a run.
+        limit: How many records to pass on; the project's own handlers get all of them.
+    """
+
+    def __init__(self, log: logging.Logger, limit: int = EVENT_LOG_LIMIT) -> None:
+        super().__init__()
+        self._log = log
+        self._left = limit
+        self.cut = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on, unless it is Dagster's own."""
+        if record.name.partition(".")[0] == "dagster":
+            return
+        if self._left <= 0:
+            self.cut += 1
+            return
+        self._left -= 1
+        try:
+            self._log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def event_log(log: logging.Logger, limit: int = EVENT_LOG_LIMIT) -> Iterator[None]:
+    """Show in a Dagster log what is logged meanwhile, at the levels the project has set.
+
+    Args:
+        log: The log of a step or of a run.
+        limit: How many records to show; the last one says how many were left out.
+    """
+    handler = EventLogHandler(log, limit)
+    deaf = [
+        logger
+        for logger in list(logging.root.manager.loggerDict.values())
+        if isinstance(logger, logging.Logger)
+        and not logger.propagate
+        and logger.name.partition(".")[0] != "dagster"
+    ]
+    for logger in (logging.root, *deaf):
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in (logging.root, *deaf):
+            logger.removeHandler(handler)
+        if handler.cut:
+            log.warning(
+                "%d more log records are not shown here: a step shows %d. All of them went to "
+                "the handlers of conf/logging.yml.",
+                handler.cut,
+                limit,
+            )
+
+
+def logger_definition(name: str, options: LoggerOptions) -> dg.LoggerDefinition:
+    """Make a Dagster logger of the words of :func:`logging.config.dictConfig`.
+
+    Args:
+        name: A name that no other logger of the code location has.
+        options: Its level, handlers, formatters and filters.
+
+    Returns:
+        The logger.
+    """
+
+    def create(_: dg.InitLoggerContext) -> logging.Logger:
+        # dictConfig itself would close the handlers of all other loggers of the process
+        configurator = logging.config.DictConfigurator({"version": 1})
+        content = configurator.config
+        content["formatters"] = {
+            key: configurator.configure_formatter(dict(value))
+            for key, value in options.formatters.items()
+        }
+        content["filters"] = {
+            key: configurator.configure_filter(dict(value))
+            for key, value in options.filters.items()
+        }
+        logger = logging.Logger(f"dagster.{name}", options.level)
+        for value in options.handlers.values():
+            logger.addHandler(configurator.configure_handler(dict(value)))
+        if not options.handlers:
+            logger.addHandler(logging.StreamHandler())
+        return logger
+
+    return dg.LoggerDefinition(create, description=f"Logger {name!r} of dagster.yml.")

@@ -1,0 +1,190 @@
+"""Kedro nodes as Dagster ops, and as the multi-assets that their persisted outputs are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from . import parameters
+from .catalog import CatalogTranslator
+from .kedro_internals import strip_transcoding
+from .logging import event_log
+from .plan import AssetStepPlan, Nodes, ProjectPlan, StepPlan
+from .resources import KEDRO, TRANSIENT_IO_MANAGER, Transient
+from .run import KedroRun
+
+
+class NodeTranslator:
+    """Makes the op of each step, and the multi-asset of each step of the asset layer.
+
+    Args:
+        plan: The project's plan.
+        catalog: Makes the specs of the assets.
+    """
+
+    def __init__(self, plan: ProjectPlan, catalog: CatalogTranslator) -> None:
+        self.plan = plan
+        self.catalog = catalog
+
+    def get_tags(self, nodes: Sequence[Any]) -> dict[str, str]:
+        """The Dagster tags of an op: the tags of its nodes."""
+        tags = sorted({tag for node in nodes for tag in node.tags})
+        return {re.sub(r"[^A-Za-z0-9_.-]", "_", tag)[:63]: "" for tag in tags}
+
+    def get_description(self, nodes: Sequence[Any]) -> str:
+        """The description of an op: what each of its nodes runs, as Kedro writes it."""
+        return "\n\n".join(f"`{node}`" for node in nodes)
+
+    def op(self, step: StepPlan) -> dg.OpDefinition:
+        """Make the op of a job's step.
+
+        Persisted datasets are passed by the catalog, so their inputs and outputs only order the
+        steps; transient ones are passed by an IO manager.
+
+        Args:
+            step: The step.
+
+        Returns:
+            The op, with its parameters as config.
+        """
+        ins, outs = {}, {}
+        for name in step.inputs:
+            dataset = self.plan.datasets[name]
+            ins[dataset.identifier] = (
+                dg.In(dg.Nothing)
+                if dataset.persisted
+                else dg.In(dg.Any, default_value=Transient.IN_CATALOG)
+            )
+        for name in step.outputs:
+            dataset = self.plan.datasets[name]
+            outs[dataset.identifier] = (
+                dg.Out(dg.Nothing)
+                if dataset.persisted
+                else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
+            )
+        return self._op(step, ins, outs, lambda context, inputs: self._run_op(step, context, inputs))
+
+    def assets(self, asset_step: AssetStepPlan) -> dg.AssetsDefinition:
+        """Make the multi-asset of a step of the asset layer; any part of it can be made.
+
+        Args:
+            asset_step: The step.
+
+        Returns:
+            The assets.
+        """
+        step, datasets = asset_step.step, self.plan.datasets
+        sources = dict.fromkeys(
+            source
+            for upstream in asset_step.upstream.values()
+            for source in upstream
+            if source not in asset_step.upstream
+        )
+        op = self._op(
+            step,
+            {datasets[name].identifier: dg.In(dg.Nothing) for name in sources},
+            {
+                datasets[name].identifier: dg.Out(dg.Nothing, is_required=False)
+                for name in asset_step.upstream
+            },
+            lambda context, _: self._run_assets(asset_step, context),
+        )
+        key = self.catalog.get_asset_key
+        return dg.AssetsDefinition(
+            node_def=op,
+            keys_by_input_name={datasets[name].identifier: key(datasets[name]) for name in sources},
+            keys_by_output_name={
+                datasets[name].identifier: key(datasets[name]) for name in asset_step.upstream
+            },
+            specs=[
+                self.catalog.get_asset_spec(datasets[name], upstream)
+                for name, upstream in asset_step.upstream.items()
+            ],
+            can_subset=len(asset_step.upstream) > 1,
+        )
+
+    def _op(
+        self,
+        step: StepPlan,
+        ins: Mapping[str, dg.In],
+        outs: Mapping[str, dg.Out],
+        compute: Callable[[dg.OpExecutionContext, Mapping[str, Any]], Iterator[dg.Output[Any]]],
+    ) -> dg.OpDefinition:
+        return dg.OpDefinition(
+            compute_fn=compute,
+            name=step.name,
+            ins=ins,
+            outs=outs,
+            description=self.get_description(step.nodes),
+            config_schema=parameters.config_schema(step.parameters, self.plan.parameters),
+            required_resource_keys={KEDRO},
+            tags=self.get_tags(step.nodes),
+        )
+
+    def _run_op(
+        self, step: StepPlan, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
+    ) -> Iterator[dg.Output[Any]]:
+        run: KedroRun = context.resources.kedro
+        nodes = step.nodes
+        for identifier, value in inputs.items():
+            if value is Transient.LOST:
+                job = self.plan.jobs[context.job_name]
+                lost = [node for node in self.plan.nodes_to_recover(job, [step])]
+                nodes = (*lost, *step.nodes)
+            elif value is not Transient.IN_CATALOG:
+                run.put(self.plan.by_identifier[identifier].name, value)
+        self._run_nodes(run, nodes, context, recorded=frozenset())
+        for name in step.outputs:
+            dataset = self.plan.datasets[name]
+            if dataset.persisted:
+                yield dg.Output(None, dataset.identifier)
+            else:
+                value = Transient.IN_CATALOG if run.single_process else run.get(name)
+                yield dg.Output(value, dataset.identifier)
+
+    def _run_assets(
+        self, asset_step: AssetStepPlan, context: dg.OpExecutionContext
+    ) -> Iterator[dg.Output[Any]]:
+        run: KedroRun = context.resources.kedro
+        selected = [
+            self.plan.by_identifier[name].name for name in sorted(context.selected_output_names)
+        ]
+        self._run_nodes(run, asset_step.nodes_for(selected), context, frozenset(selected))
+        for name in selected:
+            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=run.location(name))
+
+    def _run_nodes(
+        self,
+        run: KedroRun,
+        nodes: Nodes,
+        context: dg.OpExecutionContext,
+        recorded: frozenset[str],
+    ) -> None:
+        """Run nodes, and record what they save, but for what Dagster itself records."""
+
+        def record(node: Any) -> None:
+            for name in map(strip_transcoding, node.outputs):
+                dataset = self.plan.datasets[name]
+                if dataset.persisted and name not in recorded:
+                    key, metadata = self.catalog.get_asset_key(dataset), run.location(name)
+                    context.log_event(dg.AssetMaterialization(key, metadata=metadata))
+
+        step_key = context.get_step_execution_context().step.key
+        changed = parameters.overrides(context.op_config or {}, self.plan.parameters)
+        with _errors_kept(run, step_key), event_log(context.log):
+            run.run_nodes(nodes, changed, record)
+            run.step_done(step_key)
+
+
+@contextmanager
+def _errors_kept(run: KedroRun, step_key: str) -> Iterator[None]:
+    """Keep the exception of a step, for ``on_pipeline_error`` in the same process."""
+    try:
+        yield
+    except BaseException as error:
+        run.errors[step_key] = error
+        raise

@@ -1,0 +1,101 @@
+"""Kedro parameters as Dagster config: what the launchpad shows, and what it sends back.
+
+Dagster's config is JSON; parameters are whatever YAML and resolvers give. Each is shown in the
+closest JSON form, and only a value that is changed there replaces the project's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import dagster as dg
+
+
+def config_schema(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, dg.Field]:
+    """Make the config schema of an op out of the parameters its nodes take.
+
+    Args:
+        names: Names as node inputs have them: ``parameters`` or ``params:...``.
+        values: The project's value of each; a name without one is given by a hook in the run,
+            and has no config.
+
+    Returns:
+        A field for each parameter, with the project's value as default.
+    """
+    return {
+        name: dg.Field(dg.Any, default_value=to_config(values[name]), is_required=False)
+        for name in names
+        if name in values
+    }
+
+
+def overrides(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the parameters that a run's config changes.
+
+    Args:
+        config: The config of an op.
+        values: The project's value of each parameter.
+
+    Returns:
+        The new value of each changed parameter, in the types of the project's own.
+    """
+    return {
+        name: from_config(value, values[name])
+        for name, value in config.items()
+        if value != to_config(values[name])
+    }
+
+
+def assign(parameters: dict[Any, Any], path: str, value: Any) -> bool:
+    """Set one parameter inside the nested parameters, in place.
+
+    Args:
+        parameters: The parameters as ``parameters.yml`` gives them.
+        path: Keys joined by dots; a key may hold dots of its own, or be no string.
+        value: The new value.
+
+    Returns:
+        Whether there is such a parameter.
+    """
+    for key, inner in parameters.items():
+        if str(key) == path:
+            parameters[key] = value
+            return True
+        rest = path.removeprefix(f"{key}.")
+        if rest != path and isinstance(inner, dict) and assign(inner, rest, value):
+            return True
+    return False
+
+
+def to_config(value: Any) -> Any:
+    """Write a parameter in JSON: other keys and values than JSON has become text."""
+    if isinstance(value, Mapping):
+        return {str(key): to_config(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_config(inner) for inner in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
+
+
+def from_config(value: Any, original: Any) -> Any:
+    """Read a parameter back from JSON, after the model of the value that stood there before."""
+    if value == to_config(original):
+        return original
+    if isinstance(value, Mapping) and isinstance(original, Mapping):
+        keys = {str(key): key for key in original}
+        return {
+            keys.get(key, key): from_config(inner, original.get(keys.get(key)))
+            for key, inner in value.items()
+        }
+    if isinstance(value, list) and isinstance(original, (list, tuple)):
+        before = [*original, *[None] * len(value)]
+        return [from_config(inner, old) for inner, old in zip(value, before, strict=False)]
+    if isinstance(value, str) and isinstance(original, (date, float)):
+        return type(original).fromisoformat(value) if isinstance(original, date) else float(value)
+    return value

@@ -1,0 +1,138 @@
+"""Kedro pipelines as Dagster jobs, with their executors, schedules and loggers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from .config import ExecutorOptions, LoggerOptions, ScheduleOptions
+from .executors import executor_definition, with_kedro_hooks
+from .logging import logger_definition
+from .nodes import NodeTranslator
+from .plan import JobPlan, ProjectPlan, StepPlan
+from .resources import KEDRO
+
+
+class PipelineTranslator:
+    """Makes the jobs of ``dagster.yml`` and their schedules.
+
+    Args:
+        plan: The project's plan.
+        nodes: Makes the ops.
+    """
+
+    def __init__(self, plan: ProjectPlan, nodes: NodeTranslator) -> None:
+        self.plan = plan
+        self.nodes = nodes
+        self._config = plan.project.config
+        self._ops: dict[str, dg.OpDefinition] = {}
+
+    def jobs(self) -> list[dg.JobDefinition]:
+        """All jobs."""
+        return [self.job(plan) for plan in self.plan.jobs.values()]
+
+    def job(self, job: JobPlan) -> dg.JobDefinition:
+        """Make a job: a graph of ops, tied by the datasets that they pass on.
+
+        Args:
+            job: The job.
+
+        Returns:
+            The job, with its executor and loggers.
+        """
+        graph = dg.GraphDefinition(
+            name=job.name,
+            description=job.options.description,
+            node_defs=[self._op(step) for step in job.steps],
+            dependencies={
+                dg.NodeInvocation(step.name): self._dependencies(job, step) for step in job.steps
+            },
+        )
+        loggers = self._loggers(job)
+        return graph.to_job(
+            executor_def=self._executor(job),
+            tags=job.options.tags,
+            logger_defs={
+                name: logger_definition(f"{job.name}.{name}", options)
+                for name, options in loggers.items()
+            },
+            config=self._run_config(job),
+        )
+
+    def schedules(self) -> list[dg.ScheduleDefinition]:
+        """The schedules of all jobs that have one."""
+        named: dict[str, int] = {}
+        for job in self.plan.jobs.values():
+            if isinstance(job.options.schedule, str):
+                named[job.options.schedule] = named.get(job.options.schedule, 0) + 1
+        schedules = []
+        for job in self.plan.jobs.values():
+            reference = job.options.schedule
+            if isinstance(reference, str):
+                name = reference if named[reference] == 1 else f"{job.name}_{reference}"
+                schedules.append(self.schedule(job, name, self._config.schedules[reference]))
+            elif reference is not None:
+                schedules.append(self.schedule(job, f"{job.name}_schedule", reference))
+        return schedules
+
+    def schedule(self, job: JobPlan, name: str, options: ScheduleOptions) -> dg.ScheduleDefinition:
+        """Make a schedule.
+
+        Args:
+            job: The job it starts.
+            name: Its name; a schedule of several jobs is one for each, named after both.
+            options: What ``dagster.yml`` says of it.
+
+        Returns:
+            The schedule.
+        """
+        return dg.ScheduleDefinition(
+            name=name,
+            job_name=job.name,
+            cron_schedule=options.cron_schedule,
+            execution_timezone=options.execution_timezone,
+            description=options.description,
+            metadata=options.metadata,
+            default_status=dg.DefaultScheduleStatus[options.default_status],
+            run_config=self._run_config(job, options.runtime_params),
+        )
+
+    def _op(self, step: StepPlan) -> dg.OpDefinition:
+        """The op of a step; jobs that share the step share the op, as Dagster wants it."""
+        if step.name not in self._ops:
+            self._ops[step.name] = self.nodes.op(step)
+        return self._ops[step.name]
+
+    def _dependencies(self, job: JobPlan, step: StepPlan) -> dict[str, dg.DependencyDefinition]:
+        found = {}
+        for name in step.inputs:
+            if producer := job.producers.get(name):
+                identifier = self.plan.datasets[name].identifier
+                found[identifier] = dg.DependencyDefinition(producer.name, identifier)
+        return found
+
+    def _executor(self, job: JobPlan) -> dg.ExecutorDefinition | None:
+        options = job.options.executor
+        if options is None:
+            return None  # the code location's
+        if not isinstance(options, ExecutorOptions):
+            options = self._config.executors[options]
+        return with_kedro_hooks(executor_definition(options), self.plan)
+
+    def _loggers(self, job: JobPlan) -> dict[str, LoggerOptions]:
+        return {
+            reference if isinstance(reference, str) else f"logger_{index}": (
+                self._config.loggers[reference] if isinstance(reference, str) else reference
+            )
+            for index, reference in enumerate(job.options.loggers)
+        }
+
+    def _run_config(self, job: JobPlan, runtime_params: Any = None) -> dict[str, Any]:
+        """The config that a run has unless it is given another: its loggers are on."""
+        config: dict[str, Any] = {}
+        if job.options.loggers:
+            config["loggers"] = {name: {} for name in self._loggers(job)}
+        if runtime_params:
+            config["resources"] = {KEDRO: {"config": {"runtime_params": runtime_params}}}
+        return config

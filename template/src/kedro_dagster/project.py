@@ -1,0 +1,310 @@
+"""Read a Kedro project: its pipelines, the configuration of its catalog, and ``dagster.yml``.
+
+Nothing is built here: no session, no context, no dataset. All of these belong to a run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import traceback
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kedro.config import AbstractConfigLoader, MissingConfigException
+from kedro.framework.project import configure_project, settings, validate_settings
+from kedro.framework.project import pipelines as registered_pipelines
+from kedro.framework.startup import bootstrap_project
+from kedro.io import CatalogConfigResolver, DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from . import kedro_internals
+from .config import KedroDagsterConfig, KeyPath, parse_config
+from .errors import (
+    CatalogConfigError,
+    DagsterConfigError,
+    KedroDagsterError,
+    Mistake,
+    PipelineLoadError,
+    ProjectNotFoundError,
+)
+
+_DAGSTER_PATTERNS = ["dagster*", "dagster*/**", "**/dagster*"]
+
+
+@dataclass(frozen=True)
+class KedroProject:
+    """What a Kedro project says before anything runs.
+
+    Args:
+        path: The project's root folder.
+        package_name: Import name of the project's package.
+        env: Kedro configuration environment; ``None`` for the project's default.
+        pipelines: The registered pipelines by name.
+        import_failures: Modules that ``find_pipelines`` left out, each with the reason.
+        catalog: Answers what a dataset's catalog entry is, factories included.
+        parameters: The project's parameters, as ``parameters.yml`` gives them.
+        config: The sound part of ``dagster.yml``.
+        config_files: Where ``dagster.yml`` was read from, the environment's file first.
+        mistakes: What is wrong in ``dagster.yml``.
+    """
+
+    path: Path
+    package_name: str
+    env: str | None
+    pipelines: Mapping[str, Pipeline]
+    import_failures: Mapping[str, str]
+    catalog: CatalogConfigResolver
+    parameters: Mapping[str, Any]
+    config: KedroDagsterConfig
+    config_files: tuple[Path, ...]
+    mistakes: tuple[Mistake, ...] = field(default=())
+
+    def mistake(self, path: KeyPath, message: str) -> Mistake:
+        """Say in which file of ``dagster.yml`` a mistake stands.
+
+        Args:
+            path: The keys that lead to it.
+            message: What is wrong.
+
+        Returns:
+            The mistake, with the file's path relative to the project.
+        """
+        return Mistake(_file_of(path, self.config_files, self.path), path, message)
+
+    @cached_property
+    def conf_source(self) -> str:
+        """The configuration folder, as Kedro's session wants it."""
+        return _conf_source(self.path)
+
+
+def read_project(
+    project_path: str | Path | None = None,
+    package_name: str | None = None,
+    env: str | None = None,
+) -> KedroProject:
+    """Bootstrap a Kedro project and read it.
+
+    Args:
+        project_path: The project's root; by default the one around the package, or around the
+            working folder.
+        package_name: Import name of the project's package; by default read from its
+            ``pyproject.toml``.
+        env: Kedro configuration environment; by default ``KEDRO_ENV``, or the project's own.
+
+    Returns:
+        The project.
+
+    Raises:
+        ProjectNotFoundError: There is no Kedro project there, or its package name is wrong.
+        PipelineLoadError: The pipeline registry cannot be imported.
+        CatalogConfigError: The catalog's or the parameters' configuration cannot be read.
+        DagsterConfigError: ``dagster.yml`` is missing or is not YAML.
+    """
+    path, package = _bootstrap(project_path, package_name)
+    env = env or os.environ.get("KEDRO_ENV") or None
+    pipelines, import_failures = _load_pipelines(package)
+    loader = kedro_internals.planning_config_loader(_conf_source(path), env)
+    raw_config, files = _read_dagster_yml(loader, path)
+    config, found = parse_config(raw_config)
+    return KedroProject(
+        path=path,
+        package_name=package,
+        env=env,
+        pipelines=pipelines,
+        import_failures=import_failures,
+        catalog=_read_catalog(loader),
+        parameters=_read_config(loader, "parameters"),
+        config=config,
+        config_files=files,
+        mistakes=tuple(
+            Mistake(_file_of(where, files, path), where, message) for where, message in found
+        ),
+    )
+
+
+def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tuple[Path, str]:
+    root = Path(project_path).resolve() if project_path else _find_root(package_name)
+    if not (root / "pyproject.toml").is_file() and package_name:
+        # A packaged project: there is no source tree, and conf/ stands in the working folder.
+        configure_project(package_name)
+        package = package_name
+    else:
+        try:
+            package = bootstrap_project(root).package_name
+        except (RuntimeError, ValueError, NotADirectoryError) as error:
+            raise ProjectNotFoundError(f"{root} is not a Kedro project: {error}") from error
+    if importlib.util.find_spec(package) is None:
+        raise ProjectNotFoundError(
+            f"{root / 'pyproject.toml'}: tool.kedro.package_name: there is no Python package "
+            f"{package!r} in its source folder. Correct the name there."
+        )
+    try:
+        validate_settings()
+    except Exception as error:
+        raise ProjectNotFoundError(
+            f"The settings of the Kedro project, {package}.settings, cannot be imported: "
+            f"{_cause(error, root)}"
+        ) from error
+    return root, package
+
+
+def _find_root(package_name: str | None) -> Path:
+    if package_name:
+        spec = importlib.util.find_spec(package_name)
+        if spec is None or not spec.origin:
+            raise ProjectNotFoundError(
+                f"There is no Python package {package_name!r}. Install the project, or start "
+                "Python with its source folder on PYTHONPATH."
+            )
+        if root := find_kedro_project(Path(spec.origin).parent):
+            return Path(root)
+    return Path(find_kedro_project(Path.cwd()) or Path.cwd())
+
+
+def _conf_source(path: Path) -> str:
+    return str(path / settings.CONF_SOURCE)
+
+
+def _load_pipelines(package: str) -> tuple[dict[str, Pipeline], dict[str, str]]:
+    """Load the registry once, and keep what ``find_pipelines`` only warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            pipelines = dict(registered_pipelines)
+        except Exception as error:
+            raise PipelineLoadError(
+                f"The pipelines of {package!r} cannot be loaded: {_cause(error)}"
+            ) from error
+    failures = {}
+    for warning in caught:
+        text = str(warning.message)
+        if "An error occurred while importing the '" in text:
+            failures[text.split("'")[1]] = text.strip().splitlines()[-1]
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return pipelines, failures
+
+
+def _cause(error: BaseException, root: Path | None = None) -> str:
+    """An error as one line: its class, its message and the line of code it comes from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename and frame.lineno]
+    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}, line {error.lineno})"
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _read_config(loader: AbstractConfigLoader, key: str) -> Mapping[str, Any]:
+    try:
+        content: Mapping[str, Any] = kedro_internals.read_leniently(loader, key)
+    except MissingConfigException:
+        return {}
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise CatalogConfigError(f"The {key} configuration cannot be read: {error}") from error
+    return content
+
+
+def _read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
+    entries = {
+        name: _without_credentials(entry) for name, entry in _read_config(loader, "catalog").items()
+    }
+    patterns = getattr(settings.DATA_CATALOG_CLASS, "default_runtime_patterns", None)
+    try:
+        return CatalogConfigResolver(entries, None, patterns or DataCatalog.default_runtime_patterns)
+    except Exception as error:
+        raise CatalogConfigError(f"The catalog configuration cannot be read: {error}") from error
+
+
+def _without_credentials(entry: Any) -> Any:
+    """Leave out the names of credentials: these are read when a run starts."""
+    if not isinstance(entry, dict):
+        return entry
+    return {key: _without_credentials(value) for key, value in entry.items() if key != "credentials"}
+
+
+def _read_dagster_yml(
+    loader: AbstractConfigLoader, root: Path
+) -> tuple[Mapping[str, Any], tuple[Path, ...]]:
+    patterns = getattr(loader, "config_patterns", None)
+    if patterns is None:
+        raise KedroDagsterError(
+            f"{type(loader).__name__}, the CONFIG_LOADER_CLASS of settings.py, has no "
+            "config_patterns, by which dagster.yml is found. Derive it from OmegaConfigLoader."
+        )
+    patterns.setdefault("dagster", _DAGSTER_PATTERNS)
+    files = _find_dagster_files(loader, root)
+    try:
+        raw = kedro_internals.read_leniently(loader, "dagster")
+    except MissingConfigException:
+        raw = None
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise DagsterConfigError([_syntax_mistake(error, files, root)]) from error
+    if raw is None or not files:
+        folders = " or ".join(
+            _shown(Path(loader.conf_source) / name / "dagster.yml", root)
+            for name in reversed(_environments(loader))
+        )
+        raise DagsterConfigError(
+            [
+                Mistake(
+                    "dagster.yml",
+                    (),
+                    f"there is none. Write {folders}, with at least "
+                    "'jobs: {default: {pipeline: {pipeline_name: __default__}}}'.",
+                )
+            ]
+        )
+    return raw, files
+
+
+def _environments(loader: AbstractConfigLoader) -> list[str]:
+    """The configuration folders, the one that wins first."""
+    base = getattr(loader, "base_env", "") or "base"
+    env = loader.env or getattr(loader, "default_run_env", "") or "local"
+    return list(dict.fromkeys([env, base]))
+
+
+def _find_dagster_files(loader: AbstractConfigLoader, root: Path) -> tuple[Path, ...]:
+    return tuple(
+        file
+        for env in _environments(loader)
+        for file in sorted((Path(loader.conf_source) / env).glob("**/dagster*"))
+        if file.suffix in (".yml", ".yaml", ".json")
+    )
+
+
+def _syntax_mistake(error: Exception, files: tuple[Path, ...], root: Path) -> Mistake:
+    for file in files:
+        try:
+            OmegaConf.load(file)
+        except yaml.MarkedYAMLError as found:
+            mark = found.problem_mark
+            line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+            return Mistake(_shown(file, root), (), f"{line}{found.problem}.")
+    return Mistake("dagster.yml", (), str(error))
+
+
+def _file_of(path: KeyPath, files: tuple[Path, ...], root: Path) -> str:
+    """The file that holds a key, the environment's before the base's."""
+    for file in files:
+        content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        for key in path[:2]:
+            if not isinstance(content, dict) or key not in content:
+                break
+            content = content[key]
+        else:
+            return _shown(file, root)
+    return _shown(files[-1], root) if files else "dagster.yml"
+
+
+def _shown(file: Path, root: Path) -> str:
+    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)

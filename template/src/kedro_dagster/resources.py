@@ -1,0 +1,225 @@
+"""The resources of the code location: the Kedro run of a process, and its IO managers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+import dagster as dg
+from dagster._check import not_none
+from kedro.io.core import generate_timestamp
+
+from .errors import StepFailedError, TransientDataError
+from .logging import event_log
+from .plan import ProjectPlan
+from .run import (
+    KedroRun,
+    RunOptions,
+    close_hooks,
+    identity_of,
+    lost_with,
+    new_identity,
+    run_in_this_process,
+    scope_of,
+    shared,
+)
+
+KEDRO = "kedro"
+KEDRO_IO_MANAGER = "kedro_io_manager"
+TRANSIENT_IO_MANAGER = "kedro_transient_io_manager"
+
+_CONFIG = {
+    "runtime_params": dg.Field(
+        dg.Permissive(),
+        default_value={},
+        is_required=False,
+        description="Parameters of this run, as 'kedro run --params' takes them.",
+    ),
+    "load_versions": dg.Field(
+        dg.Map(str, str, key_label_name="dataset"),
+        default_value={},
+        is_required=False,
+        description="Versions of datasets to load, as 'kedro run --load-versions' takes them.",
+    ),
+}
+
+
+class Transient(Enum):
+    """Where the value of a transient dataset is, when it is not handed over."""
+
+    IN_CATALOG = "in the catalog of this process"
+    LOST = "in a process that has ended"
+
+
+def kedro_resource(plan: ProjectPlan) -> dg.ResourceDefinition:
+    """Make the resource that gives each process of a run its :class:`KedroRun`.
+
+    Args:
+        plan: The project's plan.
+
+    Returns:
+        The resource, whose config is that of ``kedro run``.
+    """
+
+    def open_run(context: dg.InitResourceContext) -> Iterator[KedroRun]:
+        options = RunOptions(**context.resource_config)
+        if context.run is None:  # outside of runs, such as defs.load_asset_value
+            yield KedroRun(plan, str(generate_timestamp()), options, ["__default__"])
+            return
+        run_id = context.run.run_id
+        if shared_run := run_in_this_process(run_id):
+            yield shared_run
+        elif identity := identity_of(_instance(context), run_id):
+            job = plan.jobs.get(context.run.job_name)
+            names = job.options.pipeline.names if job else ["__default__"]
+            yield KedroRun(plan, identity, options, names)
+        else:
+            yield from _open_alone(plan, context, options)
+
+    return dg.ResourceDefinition(
+        open_run,
+        config_schema=_CONFIG,
+        description="The Kedro run: session, context, hooks and catalog.",
+    )
+
+
+def _open_alone(
+    plan: ProjectPlan, context: dg.InitResourceContext, options: RunOptions
+) -> Iterator[KedroRun]:
+    """Stand in for :class:`KedroExecutor`: ``execute_in_process`` and ``materialize`` replace it.
+
+    ``after_pipeline_run`` is then called within the last step, where an error of a hook still
+    fails the run.
+    """
+    instance, dagster_run = _instance(context), not_none(context.run)
+    steps = planned_steps(instance, dagster_run)
+    scope = scope_of(plan, dagster_run.job_name, "in_process", steps)
+    names = scope.pipeline_names if scope else ["__default__"]
+    identity = new_identity(instance, dagster_run.run_id, single_process=True)
+    run = KedroRun(plan, identity, options, names, single_process=True)
+    with shared(dagster_run.run_id, run):
+        if scope is None:
+            yield run
+            return
+        with event_log(not_none(context.log)):
+            run.start(scope)
+        run.finish_with(scope, plan.kedro_steps(dagster_run.job_name).intersection(steps))
+        try:
+            run.warm_up(scope)
+            yield run
+        except Exception as error:
+            run.errors[""] = error
+            raise
+        finally:
+            if not run.finished:
+                errors = [*run.errors.values(), StepFailedError("The run ended early.")]
+                run.fail(scope, errors[0])
+            close_hooks(instance, dagster_run.run_id)
+
+
+def planned_steps(
+    instance: dg.DagsterInstance, dagster_run: dg.DagsterRun
+) -> Mapping[str, list[str]]:
+    """The outputs that a Dagster run is to make, by the key of the step.
+
+    Args:
+        instance: The Dagster instance.
+        dagster_run: The Dagster run.
+
+    Returns:
+        What the stored plan of the run says.
+    """
+    snapshot = instance.get_execution_plan_snapshot(str(dagster_run.execution_plan_snapshot_id))
+    return {
+        step.key: [output.name for output in step.outputs]
+        for step in snapshot.steps
+        if step.key in snapshot.step_keys_to_execute
+    }
+
+
+def _instance(context: dg.InitResourceContext) -> dg.DagsterInstance:
+    if context.instance is None:
+        raise dg.DagsterInvariantViolationError("A Kedro run needs a Dagster instance.")
+    return context.instance
+
+
+class KedroIOManager(dg.IOManager):
+    """Loads and saves assets through the Kedro catalog, for Dagster-native assets beside Kedro's.
+
+    Args:
+        run: The Kedro run of this process.
+    """
+
+    def __init__(self, run: KedroRun) -> None:
+        self._run = run
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Load the dataset that an asset is."""
+        return self._run.catalog.load(self._dataset(context.asset_key))
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Save the dataset that an asset is."""
+        name = self._dataset(context.asset_key)
+        self._run.catalog.save(name, obj)
+        context.add_output_metadata(self._run.location(name))
+
+    def _dataset(self, key: dg.AssetKey) -> str:
+        dataset = self._run.plan.datasets.get(".".join(key.path))
+        return dataset.variants[0] if dataset else ".".join(key.path)
+
+
+def kedro_io_manager() -> dg.IOManagerDefinition:
+    """Make the IO manager of all assets that are Kedro datasets."""
+    return dg.IOManagerDefinition(
+        lambda context: KedroIOManager(context.resources.kedro),
+        required_resource_keys={KEDRO},
+        description="Loads and saves through the Kedro catalog.",
+    )
+
+
+class TransientIOManager(dg.IOManager):
+    """Passes values between steps: in memory in one process, else by the ``io_manager`` resource.
+
+    Args:
+        run: The Kedro run of this process.
+        between_processes: The ``io_manager`` resource of the code location.
+    """
+
+    def __init__(self, run: KedroRun, between_processes: dg.IOManager) -> None:
+        self._run = run
+        self._between_processes = between_processes
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store a value, unless the steps that want it are in this process."""
+        if obj is Transient.IN_CATALOG:
+            return
+        try:
+            self._between_processes.handle_output(context, obj)
+        except Exception as error:
+            raise TransientDataError(
+                f"Dataset {self._run.plan.by_identifier[context.name].name!r}, written by step "
+                f"{context.step_key!r}, is in no catalog entry that is saved, and its value "
+                f"({type(obj).__name__}) cannot be stored for another process: {error}. Run the "
+                "nodes in one step with 'group_by: memory' on the job, or in one process with an "
+                "in_process executor, or give the dataset a catalog entry."
+            ) from error
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Find a value, or say where it is."""
+        upstream = not_none(context.upstream_output)
+        name = self._run.plan.by_identifier[upstream.name].name
+        if name in self._run.in_memory:
+            return Transient.IN_CATALOG
+        if lost_with(context.instance, upstream.run_id):
+            return Transient.LOST
+        return self._between_processes.load_input(context)
+
+
+def transient_io_manager() -> dg.IOManagerDefinition:
+    """Make the IO manager of the outputs that stand in no persisted dataset."""
+    return dg.IOManagerDefinition(
+        lambda context: TransientIOManager(context.resources.kedro, context.resources.io_manager),
+        required_resource_keys={KEDRO, "io_manager"},
+        description="Passes transient datasets: in memory, or by the resource 'io_manager'.",
+    )

@@ -1,0 +1,467 @@
+"""Run Kedro nodes inside a Dagster run: one Kedro run, whatever the number of processes.
+
+The *run worker* is the process that stands around all steps, as ``KedroSession.run`` stands
+around a runner: it calls the pipeline hooks. Each process that runs nodes has a session, a
+context, a hook manager and a catalog of its own; their identity is one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+from kedro import __version__ as kedro_version
+from kedro.framework.context import KedroContext
+from kedro.framework.session import KedroSession
+from kedro.io import CatalogProtocol
+from kedro.io.core import generate_timestamp
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro.runner.task import Task
+from pluggy import PluginManager
+
+from . import kedro_internals, parameters
+from .kedro_internals import strip_transcoding
+from .plan import JobPlan, ProjectPlan, is_parameter
+
+logger = logging.getLogger(__name__)
+
+RUN_ID_TAG = "kedro/run_id"
+"""Tag of a Dagster run: the identity of its Kedro run, and the version of all it saves."""
+
+HOOKS_TAG = "kedro/pipeline_hooks"
+"""Tag of a Dagster run: how far its pipeline hooks have come, and for which Dagster run."""
+
+MEMORY_TAG = "kedro/transient_in_memory"
+"""Tag of a Dagster run: whether its transient datasets ended with its process."""
+
+_runs: dict[str, KedroRun] = {}
+"""The Kedro runs that are open in this process, by the id of their Dagster run."""
+
+
+@dataclass(frozen=True)
+class RunScope:
+    """What a Dagster run really runs.
+
+    Args:
+        pipeline: The nodes.
+        job: The job they are of; ``None`` for assets.
+        executor: The name of the executor.
+    """
+
+    pipeline: Pipeline
+    job: JobPlan | None
+    executor: str
+
+    @property
+    def pipeline_names(self) -> list[str]:
+        """The registered pipelines the run is of; ``__default__`` for assets."""
+        return self.job.options.pipeline.names if self.job else ["__default__"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The config of the ``kedro`` resource.
+
+    Args:
+        runtime_params: What ``kedro run --params`` takes.
+        load_versions: What ``kedro run --load-versions`` takes: versions by dataset.
+    """
+
+    runtime_params: Mapping[str, Any] = field(default_factory=dict)
+    load_versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run_config: Mapping[str, Any]) -> RunOptions:
+        """Find the options in the config of a run."""
+        resource = (run_config.get("resources") or {}).get("kedro") or {}
+        return cls(**(resource.get("config") or {}))
+
+
+class KedroRun:
+    """A Kedro run, in one of the processes it takes.
+
+    Args:
+        plan: The project's plan.
+        run_id: The identity of the run: Kedro's ``run_id`` and ``save_version``.
+        options: The run's options.
+        pipeline_names: The pipelines it is of, to which the validation of parameters is limited.
+        single_process: Whether all nodes of the run, and its pipeline hooks, run in this process.
+    """
+
+    def __init__(
+        self,
+        plan: ProjectPlan,
+        run_id: str,
+        options: RunOptions,
+        pipeline_names: list[str],
+        single_process: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.run_id = run_id
+        self.options = options
+        self.single_process = single_process
+        self._pipeline_names = pipeline_names
+        self.errors: dict[str, BaseException] = {}
+        self.in_memory: set[str] = set()
+        self.finished = False
+        self._last: tuple[RunScope, set[str]] | None = None
+        self._release: _Release | None = None
+
+    # Built on first use: Dagster also opens resources to look at a run that is over
+
+    @cached_property
+    def _session(self) -> KedroSession:
+        project = self.plan.project
+        return kedro_internals.open_session(
+            str(project.path),
+            project.package_name,
+            project.conf_source,
+            self.run_id,
+            project.env,
+            self.options.runtime_params,
+        )
+
+    @cached_property
+    def hook_manager(self) -> PluginManager:
+        """The hooks of the project and of its plugins."""
+        return kedro_internals.hook_manager_of(self._session)
+
+    @cached_property
+    def context(self) -> KedroContext:
+        """The project's context; ``after_context_created`` has been called."""
+        return self._session.load_context()
+
+    @cached_property
+    def catalog(self) -> CatalogProtocol:
+        """The catalog of this process; ``after_catalog_created`` has been called."""
+        return kedro_internals.create_catalog(
+            self.context, self._pipeline_names, self.run_id, self.options.load_versions
+        )
+
+    # Around all nodes: what KedroSession.run and AbstractRunner.run do
+
+    def start(self, scope: RunScope) -> None:
+        """Call ``before_pipeline_run``."""
+        self.hook_manager.hook.before_pipeline_run(
+            run_params=self.run_params(scope), pipeline=scope.pipeline, catalog=self.catalog
+        )
+        if self.single_process:
+            self._release = _Release(scope.pipeline)
+
+    def warm_up(self, scope: RunScope) -> None:
+        """Build the datasets of the pipeline, as Kedro's runners do before the first node.
+
+        Args:
+            scope: What the run runs.
+
+        Raises:
+            ValueError: A free input of the pipeline is not in the catalog.
+            kedro.io.DatasetError: A dataset cannot be built.
+        """
+        known = {name for name in scope.pipeline.datasets() if name in self.catalog}
+        self._build(scope.pipeline.datasets())
+        if missing := scope.pipeline.inputs() - known:
+            raise ValueError(
+                f"Pipeline input(s) {missing} not found in the {type(self.catalog).__name__}"
+            )
+
+    def finish(self, scope: RunScope) -> None:
+        """Call ``after_pipeline_run`` with the datasets that are the pipeline's outputs."""
+        result = {
+            name: self.catalog.get(name, fallback_to_runtime_pattern=True)
+            for name in scope.pipeline.outputs()
+        }
+        self.hook_manager.hook.after_pipeline_run(
+            run_params=self.run_params(scope),
+            run_result=result,
+            pipeline=scope.pipeline,
+            catalog=self.catalog,
+        )
+
+        self.finished = True
+
+    def finish_with(self, scope: RunScope, steps: Iterable[str]) -> None:
+        """Finish by itself when the last of these steps has run.
+
+        Args:
+            scope: What the run runs.
+            steps: The keys of its steps.
+        """
+        self._last = scope, set(steps)
+
+    def step_done(self, step_key: str) -> None:
+        """Take note that a step has run."""
+        self.errors.pop(step_key, None)
+        if self._last:
+            scope, left = self._last
+            left.discard(step_key)
+            if not left and not self.finished:
+                self.finish(scope)
+
+    def fail(self, scope: RunScope, error: BaseException) -> None:
+        """Call ``on_pipeline_error``."""
+        self.hook_manager.hook.on_pipeline_error(
+            error=error,
+            run_params=self.run_params(scope),
+            pipeline=scope.pipeline,
+            catalog=self.catalog,
+        )
+
+    def run_params(self, scope: RunScope) -> dict[str, Any]:
+        """What Kedro's pipeline hooks are told of the run."""
+        options = scope.job.options.pipeline if scope.job else None
+        filters = dict(options.filters) if options else {}
+        namespaces = filters.pop("node_namespaces", None)
+        names = [node.name for node in scope.pipeline.nodes]
+        whole = scope.job is not None and scope.pipeline is scope.job.pipeline
+        return {
+            "run_id": self.run_id,
+            "project_path": self.plan.project.path.as_posix(),
+            "env": self.context.env,
+            "kedro_version": kedro_version,
+            "tags": filters.get("tags"),
+            "from_nodes": filters.get("from_nodes"),
+            "to_nodes": filters.get("to_nodes"),
+            "node_names": filters.get("node_names") if whole else names,
+            "from_inputs": filters.get("from_inputs"),
+            "to_outputs": filters.get("to_outputs"),
+            "load_versions": dict(self.options.load_versions) or None,
+            "runtime_params": dict(self.options.runtime_params),
+            "pipeline_names": scope.pipeline_names if scope.job else None,
+            "namespaces": namespaces,
+            "runner": scope.executor,
+            "only_missing_outputs": False,
+        }
+
+    # The nodes: what AbstractRunner._run does
+
+    def run_nodes(
+        self, nodes: Iterable[Node], changed: Mapping[str, Any], done: Callable[[Node], None]
+    ) -> None:
+        """Run nodes in order, each through Kedro's own ``Task``.
+
+        Args:
+            nodes: The nodes.
+            changed: Parameters that have another value for these nodes than for the run.
+            done: Called after each node, when all of its outputs are saved.
+        """
+        nodes = tuple(nodes)
+        self._build(name for node in nodes for name in (*node.inputs, *node.outputs))
+        with self._parameters(nodes, changed):
+            for node in nodes:
+                Task(
+                    node=node,
+                    catalog=self.catalog,
+                    is_async=False,
+                    hook_manager=self.hook_manager,
+                    run_id=self.run_id,
+                ).execute()
+                logger.info("Completed node: %s", node.name)
+                done(node)
+                self.in_memory.update(map(strip_transcoding, node.outputs))
+                if self._release:
+                    self._release.after(node, self.catalog)
+
+    def put(self, name: str, value: Any) -> None:
+        """Give a transient dataset the value it has in another process."""
+        self._dataset(name).save(value)
+
+    def get(self, name: str) -> Any:
+        """Take the value of a transient dataset, for another process."""
+        return self._dataset(name).load()
+
+    def location(self, name: str) -> dict[str, Any]:
+        """Say where a dataset was saved, as metadata of its materialisation."""
+        dataset = self._dataset(name)
+        path = kedro_internals.location(dataset)
+        found: dict[str, Any] = {"path": dg.MetadataValue.path(path)} if path else {}
+        if self.plan.datasets[name].versioned:
+            found["version"] = self.run_id
+        return found
+
+    def _build(self, names: Iterable[str]) -> None:
+        """Build datasets; one that stands nowhere in the catalog is kept in memory."""
+        for name in names:
+            self.catalog.get(name, fallback_to_runtime_pattern=True)
+
+    def _dataset(self, name: str) -> Any:
+        variant = self.plan.datasets[name].variants[0]
+        return self.catalog.get(variant, fallback_to_runtime_pattern=True)
+
+    @contextmanager
+    def _parameters(self, nodes: tuple[Node, ...], changed: Mapping[str, Any]) -> Iterator[None]:
+        """Let the nodes find other values of parameters in the catalog.
+
+        The values are built by Kedro, typed and validated; the catalog is put back after, since
+        it serves the other nodes of the process.
+        """
+        if not changed:
+            yield
+            return
+        raw = kedro_internals.raw_parameters(self.context)
+        for name, value in changed.items():
+            if name == "parameters":
+                raw = dict(value)
+            else:
+                parameters.assign(raw, name.removeprefix("params:"), value)
+        values = kedro_internals.parameters_with(self.context, raw)
+        taken = {name for node in nodes for name in node.inputs if is_parameter(name)}
+        datasets = {
+            name: self.catalog.get(name)
+            for name in taken
+            if name in values and any(_overlap(name, other) for other in changed)
+        }
+        before = {name: dataset.load() for name, dataset in datasets.items()}
+        for name, dataset in datasets.items():
+            dataset.save(values[name])
+        try:
+            yield
+        finally:
+            for name, dataset in datasets.items():
+                dataset.save(before[name])
+
+
+def _overlap(name: str, other: str) -> bool:
+    """Whether a change of one parameter is a change of the other: one holds the other."""
+    if "parameters" in (name, other):
+        return True
+    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
+
+
+class _Release:
+    """Releases a dataset after its last use, by the rule of Kedro's runners."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._waiting: dict[str, set[str]] = {}
+        for node in pipeline.nodes:
+            for name in node.inputs:
+                self._waiting.setdefault(name, set()).add(node.name)
+        self._inputs, self._outputs = pipeline.inputs(), pipeline.outputs()
+
+    def after(self, node: Node, catalog: CatalogProtocol) -> None:
+        for name in node.inputs:
+            waiting = self._waiting.get(name, set())
+            waiting.discard(node.name)
+            if not waiting and name not in self._inputs:
+                catalog.release(name)
+        for name in node.outputs:
+            if not self._waiting.get(name) and name not in self._outputs:
+                catalog.release(name)
+
+
+def scope_of(
+    plan: ProjectPlan,
+    job_name: str,
+    executor: str,
+    steps: Mapping[str, Iterable[str]],
+    lost: bool = False,
+) -> RunScope | None:
+    """Find the nodes that a Dagster run really runs.
+
+    Args:
+        plan: The project's plan.
+        job_name: The name of the run's job.
+        executor: The name of the run's executor.
+        steps: The outputs to be made, by the name of the step.
+        lost: Whether transient datasets of steps that ran before must be made again.
+
+    Returns:
+        The scope, or ``None`` where the run has no Kedro node.
+    """
+    job = plan.jobs.get(job_name)
+    if job:
+        chosen = [step for step in job.steps if step.name in steps]
+        if len(chosen) == len(job.steps):
+            return RunScope(job.pipeline, job, executor)
+        nodes = [node for step in chosen for node in step.nodes]
+        if lost:
+            nodes = [*plan.nodes_to_recover(job, chosen), *nodes]
+    else:
+        nodes = [
+            node
+            for step, outputs in steps.items()
+            if step in plan.asset_steps
+            for node in plan.asset_steps[step].nodes_for(
+                plan.by_identifier[output].name for output in outputs
+            )
+        ]
+    return RunScope(Pipeline(nodes), job, executor) if nodes else None
+
+
+def new_identity(
+    instance: dg.DagsterInstance, dagster_run_id: str, single_process: bool
+) -> str:
+    """Give a Dagster run an identity as a Kedro run, and write it on the run.
+
+    Tags are inherited by a re-execution, so the identity stands there with the id of the
+    Dagster run that it belongs to.
+
+    Args:
+        instance: The Dagster instance.
+        dagster_run_id: The Dagster run.
+        single_process: Whether transient datasets stay in the memory of one process.
+
+    Returns:
+        Kedro's ``run_id``.
+    """
+    run_id = str(generate_timestamp())
+    tags = {
+        RUN_ID_TAG: run_id,
+        HOOKS_TAG: f"open {dagster_run_id}",
+        MEMORY_TAG: str(single_process).lower(),
+    }
+    instance.add_run_tags(dagster_run_id, tags)
+    return run_id
+
+
+def identity_of(instance: dg.DagsterInstance, dagster_run_id: str) -> str | None:
+    """Find the identity that a Dagster run has been given, in whatever process.
+
+    Args:
+        instance: The Dagster instance.
+        dagster_run_id: The Dagster run.
+
+    Returns:
+        Kedro's ``run_id``, or ``None`` where the run has none of its own.
+    """
+    dagster_run = instance.get_run_by_id(dagster_run_id)
+    tags = dagster_run.tags if dagster_run else {}
+    owned = tags.get(HOOKS_TAG, "").endswith(dagster_run_id)
+    return tags.get(RUN_ID_TAG) if owned else None
+
+
+def lost_with(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
+    """Whether the transient datasets of an earlier Dagster run were only in its memory."""
+    dagster_run = instance.get_run_by_id(dagster_run_id)
+    return dagster_run is not None and dagster_run.tags.get(MEMORY_TAG) == "true"
+
+
+def close_hooks(instance: dg.DagsterInstance, dagster_run_id: str) -> None:
+    """Write on a Dagster run that the last of its pipeline hooks has been called."""
+    instance.add_run_tags(dagster_run_id, {HOOKS_TAG: f"closed {dagster_run_id}"})
+
+
+def hooks_are_open(tags: Mapping[str, str], dagster_run_id: str) -> bool:
+    """Whether pipeline hooks of a Dagster run have begun and not ended."""
+    return tags.get(HOOKS_TAG) == f"open {dagster_run_id}"
+
+
+def run_in_this_process(dagster_run_id: str) -> KedroRun | None:
+    """The Kedro run that this process has open for a Dagster run."""
+    return _runs.get(dagster_run_id)
+
+
+@contextmanager
+def shared(dagster_run_id: str, run: KedroRun) -> Iterator[KedroRun]:
+    """Let the steps of a Dagster run in this process find its Kedro run."""
+    _runs[dagster_run_id] = run
+    try:
+        yield run
+    finally:
+        del _runs[dagster_run_id]
