@@ -14,7 +14,7 @@ from .catalog import CatalogTranslator
 from .kedro_internals import strip_transcoding
 from .logging import event_log
 from .plan import AssetStepPlan, Nodes, ProjectPlan, StepPlan
-from .resources import KEDRO, TRANSIENT_IO_MANAGER, Transient
+from .resources import KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER, Transient
 from .run import KedroRun
 
 
@@ -88,7 +88,9 @@ class NodeTranslator:
             step,
             {datasets[name].identifier: dg.In(dg.Nothing) for name in sources},
             {
-                datasets[name].identifier: dg.Out(dg.Nothing, is_required=False)
+                datasets[name].identifier: dg.Out(
+                    dg.Nothing, is_required=False, io_manager_key=KEDRO_IO_MANAGER
+                )
                 for name in asset_step.upstream
             },
             lambda context, _: self._run_assets(asset_step, context),
@@ -150,9 +152,8 @@ class NodeTranslator:
         self, asset_step: AssetStepPlan, context: dg.OpExecutionContext
     ) -> Iterator[dg.Output[Any]]:
         run: KedroRun = context.resources.kedro
-        selected = [
-            self.plan.by_identifier[name].name for name in sorted(context.selected_output_names)
-        ]
+        wanted = {self.plan.by_identifier[name].name for name in context.selected_output_names}
+        selected = [name for name in asset_step.upstream if name in wanted]
         self._run_nodes(run, asset_step.nodes_for(selected), context, frozenset(selected))
         for name in selected:
             yield dg.Output(None, self.plan.datasets[name].identifier, metadata=run.location(name))
