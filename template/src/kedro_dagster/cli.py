@@ -56,7 +56,7 @@ def dagster_group() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def dev(
-    metadata: ProjectMetadata, env: str | None, arguments: tuple[str, ...], **options: str | None
+    metadata: ProjectMetadata, /, env: str | None, arguments: tuple[str, ...], **options: str | None
 ) -> None:
     """Start Dagster's UI and daemon on this project.
 
@@ -72,13 +72,13 @@ def dev(
     environment = dict(os.environ, DAGSTER_HOME=str(dagster_home(project.path)))
     if project.env:
         environment["KEDRO_ENV"] = project.env
-    sys.exit(subprocess.call([*command, *arguments], cwd=project.path, env=environment))
+    sys.exit(subprocess.call([*command, *arguments], cwd=project.path, env=environment))  # noqa: S603
 
 
 @dagster_group.command()
 @env_option
 @click.pass_obj
-def plan(metadata: ProjectMetadata, env: str | None) -> None:
+def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
     """Show which steps each job and each asset takes."""
     click.echo(_translate(metadata, env).plan)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._check import not_none
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -55,7 +56,9 @@ EXECUTOR_KINDS = (
     ExecutorKind(("dask", "dask_executor"), "dagster_dask.dask_executor", "dagster-dask"),
     ExecutorKind(("celery", "celery_executor"), "dagster_celery.celery_executor", "dagster-celery"),
     ExecutorKind(("docker", "docker_executor"), "dagster_docker.docker_executor", "dagster-docker"),
-    ExecutorKind(("k8s", "k8s_job", "k8s_job_executor"), "dagster_k8s.k8s_job_executor", "dagster-k8s"),
+    ExecutorKind(
+        ("k8s", "k8s_job", "k8s_job_executor"), "dagster_k8s.k8s_job_executor", "dagster-k8s"
+    ),
     ExecutorKind(
         ("celery_docker", "celery_docker_executor"),
         "dagster_celery_docker.celery_docker_executor",
@@ -88,7 +91,9 @@ def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
         dg.validate_run_config(probe, {"execution": {"config": options.options}})
     except dg.DagsterInvalidConfigError as error:
         reasons = (str(reason.message) for reason in error.errors)
-        raise ValueError(" ".join(reasons).replace("root:execution:config", options.kind)) from error
+        raise ValueError(
+            " ".join(reasons).replace("root:execution:config", options.kind)
+        ) from error
     return definition.configured(options.options, name=definition.name)
 
 
@@ -151,13 +156,12 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
     """
 
     def create(context: InitExecutorContext) -> dg.Executor:
-        creation = definition.executor_creation_fn
-        assert creation is not None  # only of an abstract definition
+        creation = not_none(definition.executor_creation_fn)
         return KedroExecutor(creation(_with_preload(context)), plan, definition.name)
 
     return dg.ExecutorDefinition(
         name=definition.name,
-        config_schema=definition.config_schema,
+        config_schema=definition.config_schema,  # type: ignore[arg-type]  # taken as it is
         requirements=definition.get_requirements,
         executor_creation_fn=create,
         description=definition.description,

@@ -101,6 +101,7 @@ def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
 
 
 def open_session(
+    *,
     project_path: str,
     package_name: str,
     conf_source: str,
@@ -149,7 +150,7 @@ def create_catalog(
     pipeline_names: list[str],
     save_version: str,
     load_versions: Mapping[str, str],
-) -> CatalogProtocol:
+) -> CatalogProtocol[Any, Any]:
     """Create the catalog of a run as ``KedroSession.run`` does.
 
     Args:

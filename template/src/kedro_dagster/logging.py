@@ -51,7 +51,7 @@ class EventLogHandler(logging.Handler):
         self._left -= 1
         try:
             self._log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
-        except Exception:
+        except Exception:  # noqa: BLE001  # as every handler of logging does
             self.handleError(record)
 
 

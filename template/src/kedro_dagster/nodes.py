@@ -66,7 +66,9 @@ class NodeTranslator:
                 if dataset.persisted
                 else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
             )
-        return self._op(step, ins, outs, lambda context, inputs: self._run_op(step, context, inputs))
+        return self._op(
+            step, ins, outs, lambda context, inputs: self._run_op(step, context, inputs)
+        )
 
     def assets(self, asset_step: AssetStepPlan) -> dg.AssetsDefinition:
         """Make the multi-asset of a step of the asset layer; any part of it can be made.
@@ -135,8 +137,7 @@ class NodeTranslator:
         for identifier, value in inputs.items():
             if value is Transient.LOST:
                 job = self.plan.jobs[context.job_name]
-                lost = [node for node in self.plan.nodes_to_recover(job, [step])]
-                nodes = (*lost, *step.nodes)
+                nodes = (*self.plan.nodes_to_recover(job, [step]), *step.nodes)
             elif value is not Transient.IN_CATALOG:
                 run.put(self.plan.by_identifier[identifier].name, value)
         self._run_nodes(run, nodes, context, recorded=frozenset())

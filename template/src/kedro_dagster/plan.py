@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeAlias
@@ -168,8 +168,10 @@ class ProjectPlan:
         """
         steps = tuple(steps)
         own = {node for step in steps for node in step.nodes}
-        transient = {name for name, dataset in self.datasets.items() if not dataset.persisted}
-        lost = transient.intersection(name for step in steps for name in step.inputs)
+        transient = frozenset(
+            name for name, dataset in self.datasets.items() if not dataset.persisted
+        )
+        lost = {name for step in steps for name in step.inputs if name in transient}
         others = [node for node in job.pipeline.nodes if node not in own]
         return _nodes_making(others, lost, transient)
 
@@ -207,10 +209,7 @@ def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> Projec
         raise DagsterConfigError(mistakes)
 
     drafts = _Drafts()
-    job_drafts = {
-        name: _draft_job(name, pipelines[name], groups[name], datasets, drafts)
-        for name in pipelines
-    }
+    job_drafts = {name: _draft_job(name, groups[name], datasets, drafts) for name in pipelines}
     asset_drafts = _draft_asset_steps(pipelines, datasets, drafts)
     names = drafts.names(reserved=project.config.jobs)
     jobs = {
@@ -278,7 +277,7 @@ def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _nodes_making(nodes: Sequence[Node], wanted: set[str], transient: Set[str]) -> Nodes:
+def _nodes_making(nodes: Sequence[Node], wanted: set[str], transient: frozenset[str]) -> Nodes:
     """Of nodes in order, those that make some datasets, by way of transient ones."""
     needed = []
     for node in reversed(nodes):
@@ -351,13 +350,16 @@ def _unknown_pipeline(project: KedroProject, name: str) -> str:
 def _unknown_values(
     pipeline: Pipeline, key: str, values: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
+    def datasets() -> set[str]:
+        return pipeline.datasets() | set(map(strip_transcoding, pipeline.datasets()))
+
     known: dict[str, Callable[[], Iterable[str]]] = {
         "tags": lambda: {tag for node in pipeline.nodes for tag in node.tags},
         "node_namespaces": lambda: {
             prefix for node in pipeline.nodes for prefix in node.namespace_prefixes if prefix
         },
-        "from_inputs": lambda: pipeline.datasets() | set(map(strip_transcoding, pipeline.datasets())),
-        "to_outputs": lambda: pipeline.datasets() | set(map(strip_transcoding, pipeline.datasets())),
+        "from_inputs": datasets,
+        "to_outputs": datasets,
     }
     allowed = set(known.get(key, lambda: [node.name for node in pipeline.nodes])())
     for value in values:
@@ -557,13 +559,12 @@ def _function_key(function: Any) -> Hashable:
             repr(function.args),
             repr(sorted(function.keywords.items())),
         )
-    code = getattr(function, "__code__", None)
-    return function if code is None or function.__closure__ else code
+    code: Hashable = getattr(function, "__code__", None)
+    return code if code is not None and not function.__closure__ else id(function)
 
 
 def _draft_job(
     name: str,
-    pipeline: Pipeline,
     groups: Sequence[Nodes],
     datasets: Mapping[str, DatasetPlan],
     drafts: _Drafts,

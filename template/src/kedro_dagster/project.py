@@ -152,7 +152,7 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
     except Exception as error:
         raise ProjectNotFoundError(
             f"The settings of the Kedro project, {package}.settings, cannot be imported: "
-            f"{_cause(error, root)}"
+            f"{_cause(error)}"
         ) from error
     return root, package
 
@@ -193,7 +193,7 @@ def _load_pipelines(package: str) -> tuple[dict[str, Pipeline], dict[str, str]]:
     return pipelines, failures
 
 
-def _cause(error: BaseException, root: Path | None = None) -> str:
+def _cause(error: BaseException) -> str:
     """An error as one line: its class, its message and the line of code it comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename and frame.lineno]
@@ -217,9 +217,12 @@ def _read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
     entries = {
         name: _without_credentials(entry) for name, entry in _read_config(loader, "catalog").items()
     }
-    patterns = getattr(settings.DATA_CATALOG_CLASS, "default_runtime_patterns", None)
+    catalog_class = settings.DATA_CATALOG_CLASS
+    patterns = getattr(
+        catalog_class, "default_runtime_patterns", DataCatalog.default_runtime_patterns
+    )
     try:
-        return CatalogConfigResolver(entries, None, patterns or DataCatalog.default_runtime_patterns)
+        return CatalogConfigResolver(entries, None, patterns)
     except Exception as error:
         raise CatalogConfigError(f"The catalog configuration cannot be read: {error}") from error
 
@@ -228,7 +231,9 @@ def _without_credentials(entry: Any) -> Any:
     """Leave out the names of credentials: these are read when a run starts."""
     if not isinstance(entry, dict):
         return entry
-    return {key: _without_credentials(value) for key, value in entry.items() if key != "credentials"}
+    return {
+        key: _without_credentials(value) for key, value in entry.items() if key != "credentials"
+    }
 
 
 def _read_dagster_yml(
@@ -241,7 +246,7 @@ def _read_dagster_yml(
             "config_patterns, by which dagster.yml is found. Derive it from OmegaConfigLoader."
         )
     patterns.setdefault("dagster", _DAGSTER_PATTERNS)
-    files = _find_dagster_files(loader, root)
+    files = _find_dagster_files(loader)
     try:
         raw = kedro_internals.read_leniently(loader, "dagster")
     except MissingConfigException:
@@ -273,7 +278,7 @@ def _environments(loader: AbstractConfigLoader) -> list[str]:
     return list(dict.fromkeys([env, base]))
 
 
-def _find_dagster_files(loader: AbstractConfigLoader, root: Path) -> tuple[Path, ...]:
+def _find_dagster_files(loader: AbstractConfigLoader) -> tuple[Path, ...]:
     return tuple(
         file
         for env in _environments(loader)

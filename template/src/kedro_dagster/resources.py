@@ -37,7 +37,7 @@ _CONFIG = {
         description="Parameters of this run, as 'kedro run --params' takes them.",
     ),
     "load_versions": dg.Field(
-        dg.Map(str, str, key_label_name="dataset"),
+        dg.Map(str, str, "dataset"),
         default_value={},
         is_required=False,
         description="Versions of datasets to load, as 'kedro run --load-versions' takes them.",

@@ -119,12 +119,12 @@ class KedroRun:
     def _session(self) -> KedroSession:
         project = self.plan.project
         return kedro_internals.open_session(
-            str(project.path),
-            project.package_name,
-            project.conf_source,
-            self.run_id,
-            project.env,
-            self.options.runtime_params,
+            project_path=str(project.path),
+            package_name=project.package_name,
+            conf_source=project.conf_source,
+            run_id=self.run_id,
+            env=project.env,
+            runtime_params=self.options.runtime_params,
         )
 
     @cached_property
@@ -138,7 +138,7 @@ class KedroRun:
         return self._session.load_context()
 
     @cached_property
-    def catalog(self) -> CatalogProtocol:
+    def catalog(self) -> CatalogProtocol[Any, Any]:
         """The catalog of this process; ``after_catalog_created`` has been called."""
         return kedro_internals.create_catalog(
             self.context, self._pipeline_names, self.run_id, self.options.load_versions
@@ -312,7 +312,7 @@ class KedroRun:
                 parameters.assign(raw, name.removeprefix("params:"), value)
         values = kedro_internals.parameters_with(self.context, raw)
         taken = {name for node in nodes for name in node.inputs if is_parameter(name)}
-        datasets = {
+        datasets: dict[str, Any] = {
             name: self.catalog.get(name)
             for name in taken
             if name in values and any(_overlap(name, other) for other in changed)
@@ -344,7 +344,7 @@ class _Release:
                 self._waiting.setdefault(name, set()).add(node.name)
         self._inputs, self._outputs = pipeline.inputs(), pipeline.outputs()
 
-    def after(self, node: Node, catalog: CatalogProtocol) -> None:
+    def after(self, node: Node, catalog: CatalogProtocol[Any, Any]) -> None:
         for name in node.inputs:
             waiting = self._waiting.get(name, set())
             waiting.discard(node.name)
@@ -394,9 +394,7 @@ def scope_of(
     return RunScope(Pipeline(nodes), job, executor) if nodes else None
 
 
-def new_identity(
-    instance: dg.DagsterInstance, dagster_run_id: str, single_process: bool
-) -> str:
+def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_process: bool) -> str:
     """Give a Dagster run an identity as a Kedro run, and write it on the run.
 
     Tags are inherited by a re-execution, so the identity stands there with the id of the

@@ -35,9 +35,7 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
         identity = identity_of(instance, run_id)
         if scope is None or identity is None or not hooks_are_open(dagster_run.tags, run_id):
             return dg.SkipReason("The run has called all of its pipeline hooks.")
-        run = KedroRun(
-            plan, identity, RunOptions.of(dagster_run.run_config), scope.pipeline_names
-        )
+        run = KedroRun(plan, identity, RunOptions.of(dagster_run.run_config), scope.pipeline_names)
         run.fail(scope, step_error(context.failure_event))
         close_hooks(instance, run_id)
         return None
