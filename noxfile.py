@@ -51,7 +51,9 @@ def demo(session: nox.Session) -> None:
     folder = Path(folders[0] if folders else "demo").resolve()
     make_demo_folder(session, folder)
     install_groups(session, "copier")
-    session.run("copier", "copy", "--defaults", "--vcs-ref=HEAD", str(REPOSITORY), str(folder))
+    session.run(
+        *("copier", "copy", "--defaults", "--quiet", "--vcs-ref=HEAD"), str(REPOSITORY), str(folder)
+    )
     session.install("--editable", str(folder))
     session.chdir(folder)
     session.env.update(DAGSTER_HOME=str(folder / DEMO_HOME), DO_NOT_TRACK="1")
