@@ -41,11 +41,17 @@ class CatalogTranslator:
         group = metadata.pop("group_name", None)
         return dg.AssetSpec(
             key=self.get_asset_key(dataset),
-            deps=[self.get_asset_key(self.plan.datasets[name]) for name in upstream],
+            deps=[self._dependency(self.plan.datasets[name], dataset) for name in upstream],
+            partitions_def=dataset.partitioning.definition if dataset.partitioning else None,
             description=description,
             group_name=group,
             metadata={"kedro/type": dataset.type, **metadata},
         ).with_io_manager_key(KEDRO_IO_MANAGER)
+
+    def _dependency(self, upstream: DatasetPlan, downstream: DatasetPlan) -> dg.AssetDep:
+        partitioning = upstream.partitioning
+        mapping = partitioning.mapping_to(downstream.name) if partitioning else None
+        return dg.AssetDep(self.get_asset_key(upstream), partition_mapping=mapping)
 
     def external_assets(self) -> list[dg.AssetSpec]:
         """The assets that no node of the translated pipelines makes, such as raw data."""

@@ -214,6 +214,8 @@ class JobOptions(Options):
         loggers: Names of ``loggers``, or loggers written in place.
         group_by: Which nodes share a step: all nodes between which values are passed in memory,
             all nodes of a namespace, or all. By default each node is a step of its own.
+        partitions: ``fan_out`` to run all partitions in one run, ``per_run`` for one in each run;
+            by default static ones fan out, and all others are one in each run.
         description: What the UI says of the job.
         tags: Dagster tags of its runs.
     """
@@ -223,6 +225,7 @@ class JobOptions(Options):
     schedule: ScheduleReference | None = None
     loggers: list[LoggerReference] = Field(default_factory=list)
     group_by: GroupBy | None = None
+    partitions: Literal["fan_out", "per_run"] | None = None
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 

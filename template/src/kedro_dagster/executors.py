@@ -243,8 +243,10 @@ class KedroExecutor(dg.Executor):
                 scope.pipeline_names,
                 single_process,
             )
-            if not resumed:
-                run.start(scope)
+            if resumed:
+                run.join(instance, run_id)
+            elif tags := run.start(scope):
+                instance.add_run_tags(run_id, tags)
         failure: BaseException | None = None
         try:
             run.warm_up(scope)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.log_manager import has_log_record_metadata
 
 from .config import LoggerOptions
 
@@ -42,15 +43,17 @@ class EventLogHandler(logging.Handler):
         self.cut = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on, unless it is Dagster's own."""
-        if record.name.partition(".")[0] == "dagster":
+        """Pass a record on, unless it is Dagster's own, or comes by its managed_python_loggers."""
+        if record.name.partition(".")[0] == "dagster" or has_log_record_metadata(record):
             return
         if self._left <= 0:
             self.cut += 1
             return
         self._left -= 1
+        # Dagster refuses other levels than Python's own five
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
         try:
-            self._log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+            self._log.log(level, record.getMessage(), exc_info=record.exc_info)
         except Exception:  # noqa: BLE001  # as every handler of logging does
             self.handleError(record)
 

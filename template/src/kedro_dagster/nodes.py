@@ -5,15 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+from kedro.pipeline.node import Node
 
 from . import parameters
 from .catalog import CatalogTranslator
-from .kedro_internals import strip_transcoding
 from .logging import event_log
-from .plan import AssetStepPlan, Nodes, ProjectPlan, StepPlan
+from .partitions import Scope
+from .plan import (
+    AssetStepPlan,
+    Nodes,
+    ProjectPlan,
+    StepPlan,
+    data_inputs,
+    data_outputs,
+    scopes_of,
+)
 from .resources import KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER, Transient
 from .run import KedroRun
 
@@ -98,6 +108,10 @@ class NodeTranslator:
             lambda context, _: self._run_assets(asset_step, context),
         )
         key = self.catalog.get_asset_key
+        in_one_run = any(
+            datasets[name].metadata.get("backfill_policy") == "single_run"
+            for name in asset_step.upstream
+        )
         return dg.AssetsDefinition(
             node_def=op,
             keys_by_input_name={datasets[name].identifier: key(datasets[name]) for name in sources},
@@ -109,6 +123,7 @@ class NodeTranslator:
                 for name, upstream in asset_step.upstream.items()
             ],
             can_subset=len(asset_step.upstream) > 1,
+            backfill_policy=dg.BackfillPolicy.single_run() if in_one_run else None,
         )
 
     def _op(
@@ -133,6 +148,13 @@ class NodeTranslator:
         self, step: StepPlan, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
     ) -> Iterator[dg.Output[Any]]:
         run: KedroRun = context.resources.kedro
+        if run.leaves_out(step, context.job_name):
+            context.log.info("The partitions of this step are not among those of the run.")
+            yield from (
+                dg.Output(None, self.plan.datasets[name].identifier) for name in step.outputs
+            )
+            run.step_done(step.name)
+            return
         nodes = step.nodes
         for identifier, value in inputs.items():
             if value is Transient.LOST:
@@ -140,7 +162,7 @@ class NodeTranslator:
                 nodes = (*self.plan.nodes_to_recover(job, [step]), *step.nodes)
             elif value is not Transient.IN_CATALOG:
                 run.put(self.plan.by_identifier[identifier].name, value)
-        self._run_nodes(run, nodes, context, recorded=frozenset())
+        self._run_nodes(run, nodes, context, self._op_scopes(step, context))
         for name in step.outputs:
             dataset = self.plan.datasets[name]
             if dataset.persisted:
@@ -155,31 +177,68 @@ class NodeTranslator:
         run: KedroRun = context.resources.kedro
         wanted = {self.plan.by_identifier[name].name for name in context.selected_output_names}
         selected = [name for name in asset_step.upstream if name in wanted]
-        self._run_nodes(run, asset_step.nodes_for(selected), context, frozenset(selected))
+        keys = context.partition_keys if asset_step.partitioning else ()
+        nodes = asset_step.nodes_for(selected)
+        self._run_nodes(run, nodes, context, self._scopes(context, keys), frozenset(selected))
         for name in selected:
-            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=run.location(name))
+            key = keys[0] if len(keys) == 1 else None
+            metadata = run.location(name, key)
+            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=metadata)
 
     def _run_nodes(
         self,
         run: KedroRun,
         nodes: Nodes,
         context: dg.OpExecutionContext,
-        recorded: frozenset[str],
+        scopes: Callable[[Node], Mapping[str, Scope]],
+        recorded: frozenset[str] = frozenset(),
     ) -> None:
         """Run nodes, and record what they save, but for what Dagster itself records."""
 
-        def record(node: Any) -> None:
-            for name in map(strip_transcoding, node.outputs):
+        def record(node: Node, found: Mapping[str, Scope]) -> None:
+            for name in data_outputs(node):
                 dataset = self.plan.datasets[name]
-                if dataset.persisted and name not in recorded:
-                    key, metadata = self.catalog.get_asset_key(dataset), run.location(name)
-                    context.log_event(dg.AssetMaterialization(key, metadata=metadata))
+                if not dataset.persisted or name in recorded:
+                    continue
+                asset = self.catalog.get_asset_key(dataset)
+                for key in found[name].keys if name in found else (None,):
+                    metadata = run.location(name, key)
+                    context.log_event(
+                        dg.AssetMaterialization(asset, metadata=metadata, partition=key)
+                    )
 
         step_key = context.get_step_execution_context().step.key
         changed = parameters.overrides(context.op_config or {}, self.plan.parameters)
-        with _errors_kept(run, step_key), event_log(context.log):
-            run.run_nodes(nodes, changed, record)
+        tracked = run.tracked(context.instance, context.run_id)
+        with _errors_kept(run, step_key), event_log(context.log), tracked:
+            run.run_nodes(step_key, nodes, changed, scopes, record)
             run.step_done(step_key)
+
+    def _op_scopes(
+        self, step: StepPlan, context: dg.OpExecutionContext
+    ) -> Callable[[Node], Mapping[str, Scope]]:
+        """Find the partitions of a job's step: planned, or those of the run."""
+        if not step.scopes:
+            keys = [context.partition_key] if context.has_partition_key else []
+            return self._scopes(context, keys)
+        run: KedroRun = context.resources.kedro
+        some = bool(run.options.partition_keys) and not step.keys
+
+        def planned(node: Node) -> Mapping[str, Scope]:
+            names = {*data_inputs(node), *data_outputs(node)}
+            return {
+                name: replace(scope, optional=scope.optional or some)
+                for name, scope in step.scopes.items()
+                if name in names
+            }
+
+        return planned
+
+    def _scopes(
+        self, context: dg.OpExecutionContext, keys: Sequence[str]
+    ) -> Callable[[Node], Mapping[str, Scope]]:
+        """Find the partitions of a step out of those of the run."""
+        return lambda node: scopes_of(node, self.plan.datasets, keys, context.instance)
 
 
 @contextmanager

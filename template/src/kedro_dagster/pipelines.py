@@ -58,6 +58,7 @@ class PipelineTranslator:
                 for name, options in loggers.items()
             },
             config=self._run_config(job),
+            partitions_def=job.partitioning.definition if job.partitioning else None,
         )
 
     def schedules(self) -> list[dg.ScheduleDefinition]:
@@ -104,12 +105,18 @@ class PipelineTranslator:
             self._ops[step.name] = self.nodes.op(step)
         return self._ops[step.name]
 
-    def _dependencies(self, job: JobPlan, step: StepPlan) -> dict[str, dg.DependencyDefinition]:
-        found = {}
+    def _dependencies(self, job: JobPlan, step: StepPlan) -> dict[str, dg.IDependencyDefinition]:
+        found: dict[str, dg.IDependencyDefinition] = {}
         for name in step.inputs:
-            if producer := job.producers.get(name):
-                identifier = self.plan.datasets[name].identifier
-                found[identifier] = dg.DependencyDefinition(producer.name, identifier)
+            identifier = self.plan.datasets[name].identifier
+            sources = [
+                dg.DependencyDefinition(producer.name, identifier)
+                for producer in job.producers(step, name)
+            ]
+            if len(sources) > 1:
+                found[identifier] = dg.MultiDependencyDefinition(sources)
+            elif sources:
+                found[identifier] = sources[0]
         return found
 
     def _executor(self, job: JobPlan) -> dg.ExecutorDefinition | None:

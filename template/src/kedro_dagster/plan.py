@@ -1,18 +1,22 @@
 """Plan how a Kedro project runs in Dagster: which steps there are, and what each one needs.
 
-A plan holds no Dagster object, and of Kedro's only the nodes and pipelines. It is made by pure
-functions, in time linear in nodes and datasets.
+Of Kedro's objects a plan holds only nodes and pipelines, and of Dagster's only partitions and
+their mappings. It is made by pure functions, in time linear in nodes, datasets and keys.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeAlias
 
+import dagster as dg
+from dagster._core.instance import DynamicPartitionsStore
 from kedro.io import CachedDataset, DatasetError, MemoryDataset, SharedMemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -21,10 +25,27 @@ from . import kedro_internals
 from .config import JobOptions, PipelineOptions
 from .errors import DagsterConfigError, Mistake, did_you_mean
 from .kedro_internals import strip_transcoding
+from .partitions import (
+    Partitioning,
+    Scope,
+    all_keys,
+    read_partitioning,
+    typed_keys,
+    upstream_keys,
+)
 from .project import KedroProject
 from .utils import format_dataset_name, format_node_name, unique_names
 
 Nodes: TypeAlias = tuple[Node, ...]
+
+
+class DatasetKind(Enum):
+    """What becomes of a dataset's data."""
+
+    PERSISTED = "persisted"
+    TRANSIENT = "transient"
+    PARTITIONED = "partitioned"
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
@@ -34,20 +55,27 @@ class DatasetPlan:
     Args:
         name: Its name in Kedro.
         identifier: Its name where Dagster wants an identifier: inputs and outputs of ops.
-        persisted: Whether its data outlives a process. Only then is it an asset.
+        kind: What becomes of its data.
         variants: Its names with their transcoding, the persisted ones first.
         type: The ``type`` of its catalog entry.
         versioned: Whether each run saves a version of its own.
         metadata: The ``metadata`` of its catalog entry.
+        partitioning: Its partitions and their mappings, where it has any.
     """
 
     name: str
     identifier: str
-    persisted: bool
+    kind: DatasetKind
     variants: tuple[str, ...]
     type: str
     versioned: bool
     metadata: Mapping[str, Any]
+    partitioning: Partitioning | None = None
+
+    @property
+    def persisted(self) -> bool:
+        """Whether it is an asset, rather than a value in memory."""
+        return self.kind is not DatasetKind.TRANSIENT
 
     @property
     def asset_key(self) -> list[str]:
@@ -64,12 +92,16 @@ class StepPlan:
         nodes: The nodes, in the order they run.
         inputs: Datasets that come from outside of the step.
         outputs: Datasets that the step gives to others, or leaves behind.
+        scopes: The partitions it may touch, by dataset, where they are known before the run.
+        keys: The partition keys it is one of the steps for, in a job that fans out.
     """
 
     name: str
     nodes: Nodes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    scopes: Mapping[str, Scope] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> list[str]:
@@ -87,17 +119,39 @@ class JobPlan:
         options: What ``dagster.yml`` says of it.
         pipeline: The pipeline it runs.
         steps: Its steps, in an order in which they could run.
+        partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
     """
 
     name: str
     options: JobOptions
     pipeline: Pipeline
     steps: tuple[StepPlan, ...]
+    partitioning: Partitioning | None = None
 
     @functools.cached_property
-    def producers(self) -> Mapping[str, StepPlan]:
-        """The step that gives each dataset."""
-        return {name: step for step in self.steps for name in step.outputs}
+    def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
+        """The steps that give each dataset, by partition key, or ``None`` for all of it."""
+        found: dict[str, dict[str | None, list[StepPlan]]] = {}
+        for step in self.steps:
+            for name in step.outputs:
+                scope = step.scopes.get(name)
+                for key in scope.keys if scope else (None,):
+                    found.setdefault(name, {}).setdefault(key, []).append(step)
+        return found
+
+    def producers(self, step: StepPlan, name: str) -> list[StepPlan]:
+        """The steps that give a step one of its inputs: for each partition key, the one it needs.
+
+        Args:
+            step: The step.
+            name: The dataset.
+
+        Returns:
+            The steps, each once; none where the dataset comes from outside of the job.
+        """
+        by_key, scope = self._producers.get(name, {}), step.scopes.get(name)
+        keys: Iterable[str | None] = by_key if scope is None else (*scope.keys, None)
+        return list({id(one): one for key in keys for one in by_key.get(key, ())}.values())
 
 
 @dataclass(frozen=True)
@@ -108,11 +162,13 @@ class AssetStepPlan:
         step: The nodes; its outputs are the assets.
         upstream: For each asset, the datasets it is made from.
         transient: Datasets passed between the nodes in memory.
+        partitioning: The partitions of the assets, where they have any.
     """
 
     step: StepPlan
     upstream: Mapping[str, tuple[str, ...]]
     transient: frozenset[str]
+    partitioning: Partitioning | None = None
 
     def nodes_for(self, assets: Iterable[str]) -> Nodes:
         """The nodes that must run to make some of the assets, and no others.
@@ -200,32 +256,34 @@ def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> Projec
             mistakes += selection
     datasets, faults = _plan_datasets(project, pipelines.values())
     mistakes += faults
-    groups: dict[str, list[Nodes]] = {}
+    mistakes += _faulty_mappings(project, datasets)
+    steps, jobs = _Steps(), {}
     for name, pipeline in pipelines.items():
-        groups[name] = _group(project.config.jobs[name], pipeline, datasets)
-        if cycle := _find_cycle(_group_graph(groups[name])):
+        options = project.config.jobs[name]
+        groups = _group(options, pipeline, datasets)
+        if cycle := _find_cycle(_group_graph(groups)):
             mistakes.append(project.mistake(("jobs", name, "group_by"), _cycle_message(cycle)))
+        if faults:
+            continue  # what a step is depends on what its datasets are
+        try:
+            partitioning = _job_partitioning(options, pipeline, datasets)
+            found = _job_steps(name, groups, datasets, steps, fans_out=partitioning is None)
+        except ValueError as error:
+            mistakes.append(project.mistake(("jobs", name, "pipeline"), str(error)))
+            continue
+        jobs[name] = JobPlan(name, options, pipeline, tuple(found), partitioning)
     if mistakes:
         raise DagsterConfigError(mistakes)
 
-    drafts = _Drafts()
-    job_drafts = {name: _draft_job(name, groups[name], datasets, drafts) for name in pipelines}
-    asset_drafts = _draft_asset_steps(pipelines, datasets, drafts)
-    names = drafts.names(reserved=project.config.jobs)
-    jobs = {
-        name: JobPlan(
-            name,
-            project.config.jobs[name],
-            pipelines[name],
-            tuple(draft.named(names) for draft in job_drafts[name]),
-        )
-        for name in pipelines
-    }
+    asset_plans = _plan_asset_steps(pipelines, datasets, steps)
+    names = steps.names(reserved=jobs)
+
+    def named(step: StepPlan) -> StepPlan:
+        return replace(step, name=names[step.name])
+
+    jobs = {name: replace(job, steps=tuple(map(named, job.steps))) for name, job in jobs.items()}
     asset_steps = {
-        names[draft.key]: AssetStepPlan(
-            draft.named(names), upstream, _transient_between(draft.nodes, datasets)
-        )
-        for draft, upstream in asset_drafts
+        names[plan.step.name]: replace(plan, step=named(plan.step)) for plan in asset_plans
     }
     made = {name for asset_step in asset_steps.values() for name in asset_step.upstream}
     return ProjectPlan(
@@ -285,6 +343,22 @@ def _nodes_making(nodes: Sequence[Node], wanted: set[str], transient: frozenset[
             needed.append(node)
             wanted.update(transient.intersection(data_inputs(node)))
     return tuple(reversed(needed))
+
+
+def _faulty_mappings(
+    project: KedroProject, datasets: Mapping[str, DatasetPlan]
+) -> Iterator[Mistake]:
+    """Find the partition mappings to datasets that are not partitioned, or not there."""
+    for name, partitioning in _partitioned(datasets, datasets).items():
+        for target in partitioning.mappings:
+            if "{" in target or (target in datasets and datasets[target].partitioning):
+                continue
+            place = (name, "partition_mappings", target)
+            if target in datasets:
+                yield Mistake("catalog.yml", place, f"{target!r} is not partitioned.")
+            elif target not in project.catalog.config:
+                message = f"there is no dataset {target!r}. {did_you_mean(target, datasets)}"
+                yield Mistake("catalog.yml", place, message)
 
 
 def _undefined_names(project: KedroProject) -> Iterator[Mistake]:
@@ -380,7 +454,7 @@ def _plan_datasets(
             if not is_parameter(name):
                 variants[strip_transcoding(name)].add(name)
     identifiers = unique_names(variants, format_dataset_name)
-    transience = functools.lru_cache(maxsize=None)(_is_transient_type)
+    kind_of = functools.lru_cache(maxsize=None)(_kind_of_type)
     plans, mistakes = {}, []
     for name in sorted(variants):
         entries = {
@@ -388,40 +462,49 @@ def _plan_datasets(
             for variant in sorted(variants[name])
         }
         try:
-            order = sorted(entries, key=lambda variant: _is_transient(entries[variant], transience))
-            persisted = not _is_transient(entries[order[0]], transience)
+            kinds = {variant: _kind(entry, kind_of) for variant, entry in entries.items()}
+            variant, *others = sorted(entries, key=lambda v: kinds[v] is DatasetKind.TRANSIENT)
+            partitioning = None
+            if kinds[variant] is DatasetKind.PARTITIONED:
+                partitioning = read_partitioning(entries[variant])
         except DatasetError as error:
             mistakes.append(Mistake("catalog.yml", (name, "type"), str(error)))
             continue
-        entry = entries[order[0]]
+        except ValueError as error:
+            mistakes.append(Mistake("catalog.yml", (name,), str(error)))
+            continue
+        entry = entries[variant]
         plans[name] = DatasetPlan(
             name=name,
             identifier=identifiers[name],
-            persisted=persisted,
-            variants=tuple(order),
+            kind=kinds[variant],
+            variants=(variant, *others),
             type=str(entry.get("type")),
             versioned=bool(entry.get("versioned")),
             metadata=entry.get("metadata") or {},
+            partitioning=partitioning,
         )
     return plans, mistakes
 
 
-def _is_transient(entry: Mapping[str, Any], of_type: Callable[[str], bool | None]) -> bool:
-    kind = entry.get("type")
-    if not isinstance(kind, str):
-        kind = f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else str(kind)
-    transient = of_type(kind)
-    if transient is None:  # a CachedDataset is what it wraps
+def _kind(entry: Mapping[str, Any], kind_of: Callable[[str], DatasetKind | None]) -> DatasetKind:
+    name = entry.get("type")
+    if isinstance(name, type):
+        name = f"{name.__module__}.{name.__qualname__}"
+    kind = kind_of(str(name))
+    if kind is None:  # a CachedDataset is what it wraps
         wrapped = entry.get("dataset")
-        return _is_transient(wrapped if isinstance(wrapped, dict) else {"type": wrapped}, of_type)
-    return transient
+        return _kind(wrapped if isinstance(wrapped, dict) else {"type": wrapped}, kind_of)
+    return kind
 
 
-def _is_transient_type(type_name: str) -> bool | None:
+def _kind_of_type(type_name: str) -> DatasetKind | None:
     dataset_class = kedro_internals.dataset_class(type_name)
     if issubclass(dataset_class, CachedDataset):
         return None
-    return issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset))
+    if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)):
+        return DatasetKind.TRANSIENT
+    return DatasetKind(getattr(dataset_class, "dagster_kind", "persisted"))
 
 
 # --- Which nodes share a step -------------------------------------------------------------------
@@ -508,47 +591,51 @@ def _label(nodes: Nodes) -> str:
     return f"{nodes[0].name}_to_{nodes[-1].name}"
 
 
-# --- Steps, before they have names --------------------------------------------------------------
+# --- Steps and their names ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A step without its name: jobs that run the same nodes in the same way share one."""
+class _Steps:
+    """Makes steps, and gives each a name that no other one has.
 
-    key: Hashable
-    nodes: Nodes
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-    def named(self, names: Mapping[Hashable, str]) -> StepPlan:
-        return StepPlan(names[self.key], self.nodes, self.inputs, self.outputs)
-
-
-class _Drafts:
-    """Collects steps, and gives each a name that no other one has."""
+    Jobs that run the same nodes in the same way share a step, and so an op.
+    """
 
     def __init__(self) -> None:
         self._labels: dict[Hashable, str] = {}
-        self._taken: set[str] = set()
+        self._forms: dict[str, str] = {}
 
     def add(
-        self, nodes: Nodes, outputs: tuple[str, ...], where: str, assets: bool = False
-    ) -> _Draft:
+        self,
+        nodes: Nodes,
+        outputs: tuple[str, ...],
+        where: str,
+        *,
+        scopes: Mapping[str, Scope] | None = None,
+        keys: tuple[str, ...] = (),
+        assets: bool = False,
+    ) -> StepPlan:
+        """Make a step, which goes by its label until all :meth:`names` are known."""
         made = {name for node in nodes for name in data_outputs(node)}
         read = (name for node in nodes for name in data_inputs(node) if name not in made)
-        key = (tuple((node, _function_key(node.func)) for node in nodes), outputs, assets)
-        if key not in self._labels:
-            label = f"{_label(nodes)}.assets" if assets else _label(nodes)
-            if label in self._taken:
-                label = f"{label}.{where}"
-            self._labels[key] = label
-            self._taken.add(label)
-        return _Draft(key, nodes, tuple(dict.fromkeys(read)), outputs)
+        scopes = scopes or {}
+        functions = tuple((node, _function_key(node.func)) for node in nodes)
+        identity = (functions, outputs, tuple(scopes.items()), assets)
+        if identity not in self._labels:
+            label = _label(nodes)
+            parts = [format_node_name(label), *(re.sub("[^A-Za-z0-9_]", "_", key) for key in keys)]
+            if assets:
+                parts.append("assets")
+            label = "/".join((label, *keys, *parts[len(keys) + 1 :]))
+            while label in self._forms:
+                label, parts = f"{label}/{where}", [*parts, where]
+            self._labels[identity], self._forms[label] = label, "__".join(parts)
+        return StepPlan(
+            self._labels[identity], nodes, tuple(dict.fromkeys(read)), outputs, scopes, keys
+        )
 
-    def names(self, reserved: Iterable[str]) -> dict[Hashable, str]:
-        """Name all steps; in Dagster, an op cannot be called as a job is."""
-        table = unique_names(self._labels.values(), format_node_name, reserved)
-        return {key: table[label] for key, label in self._labels.items()}
+    def names(self, reserved: Iterable[str]) -> Mapping[str, str]:
+        """The names of all steps by label; in Dagster, an op cannot be called as a job is."""
+        return unique_names(self._forms, self._forms.__getitem__, reserved)
 
 
 def _function_key(function: Any) -> Hashable:
@@ -563,18 +650,19 @@ def _function_key(function: Any) -> Hashable:
     return code if code is not None and not function.__closure__ else id(function)
 
 
-def _draft_job(
+def _job_steps(
     name: str,
     groups: Sequence[Nodes],
     datasets: Mapping[str, DatasetPlan],
-    drafts: _Drafts,
-) -> list[_Draft]:
+    steps: _Steps,
+    fans_out: bool,
+) -> list[StepPlan]:
     readers: dict[str, set[int]] = defaultdict(set)
     for index, group in enumerate(groups):
         for node in group:
             for read in data_inputs(node):
                 readers[read].add(index)
-    steps = []
+    found = []
     for index, group in enumerate(groups):
         outputs = tuple(
             dict.fromkeys(
@@ -584,19 +672,207 @@ def _draft_job(
                 if datasets[output].persisted or readers[output] != {index}
             )
         )
-        steps.append(drafts.add(group, outputs, name))
-    return steps
+        for keys, scopes in _fan_out(group, datasets) if fans_out else [((), {})]:
+            found.append(steps.add(group, outputs, name, scopes=scopes, keys=keys))
+    return found
+
+
+# --- Partitions ---------------------------------------------------------------------------------
+
+
+def _partitioned(
+    names: Iterable[str], datasets: Mapping[str, DatasetPlan]
+) -> dict[str, Partitioning]:
+    partitionings = ((name, datasets[name].partitioning) for name in names)
+    return {name: partitioning for name, partitioning in partitionings if partitioning}
+
+
+def _leader(
+    node: Node, datasets: Mapping[str, DatasetPlan]
+) -> tuple[str | None, Partitioning | None]:
+    """The dataset whose partitions a node runs for, one at a time; none where it wants them all.
+
+    Raises:
+        ValueError: The node's outputs have no partitions in common.
+    """
+    written = _partitioned(data_outputs(node), datasets)
+    data = [
+        name
+        for name in data_outputs(node)
+        if name not in written and datasets[name].kind is not DatasetKind.NOTHING
+    ]
+    if written:
+        first = next(iter(written))
+        other = [name for name in written if written[name].definition != written[first].definition]
+        if data or other:
+            raise ValueError(
+                f"node {node.name!r} writes {first!r} and {(data + other)[0]!r}, which do not "
+                "have the same partitions. Make two nodes of it."
+            )
+        return first, written[first]
+    read = list(_partitioned(data_inputs(node), datasets).values())
+    if data or not read or any(other.definition != read[0].definition for other in read):
+        return None, None
+    return None, read[0]
+
+
+def scopes_of(
+    node: Node,
+    datasets: Mapping[str, DatasetPlan],
+    keys: Sequence[str],
+    store: DynamicPartitionsStore | None = None,
+) -> dict[str, Scope]:
+    """Find the partitions that a node may touch when it runs for some partition keys.
+
+    Args:
+        node: The node.
+        datasets: The datasets of the project.
+        keys: Keys of the partitions that it writes, or that it reads if it writes no data.
+        store: The Dagster instance, which knows dynamic keys.
+
+    Returns:
+        The partitions, by dataset.
+
+    Raises:
+        ValueError: A mapping does not fit its datasets.
+    """
+    target, leader = _leader(node, datasets)
+    if leader and not keys:
+        raise ValueError(
+            f"node {node.name!r} runs for one partition at a time: give the run a partition key."
+        )
+    keys = typed_keys(leader.definition, keys) if leader else ()
+    scopes = {name: Scope(keys) for name in _partitioned(data_outputs(node), datasets)}
+    for name, partitioning in _partitioned(data_inputs(node), datasets).items():
+        mapping = partitioning.mapping_to(target) if target else None
+        if leader is None or isinstance(mapping, dg.AllPartitionMapping):
+            everything = all_keys(partitioning.definition, store)
+            scopes[name] = Scope(everything, optional=not partitioning.is_static)
+        elif target is None:
+            scopes[name] = Scope(keys)
+        else:
+            try:
+                found = upstream_keys(partitioning, leader, target, keys, store)
+            except ValueError as error:
+                raise ValueError(f"dataset {name!r}, for {target!r}: {error}") from error
+            scopes[name] = Scope(found)
+    return scopes
+
+
+def steps_for_keys(job: JobPlan, wanted: Sequence[str] | Mapping[str, str]) -> frozenset[str]:
+    """Find the steps of a job that fans out which some partition keys concern.
+
+    Args:
+        job: The job.
+        wanted: Keys, or the ``start`` and the ``end`` of a range of keys.
+
+    Returns:
+        Names of steps: those for these keys, those of other partitions that are made from them
+        or that they are made from, and those that are for no key at all.
+
+    Raises:
+        ValueError: The job has no such key.
+    """
+    keys_of: dict[Nodes, list[str]] = defaultdict(list)
+    for step in job.steps:
+        keys_of[step.nodes].extend(step.keys)
+    chosen = {nodes: _chosen(keys, wanted) for nodes, keys in keys_of.items()}
+    known = {key for keys in keys_of.values() for key in keys}
+    asked = wanted.values() if isinstance(wanted, Mapping) else wanted
+    for key in asked:
+        if key not in known:
+            raise ValueError(
+                f"partition_keys: job {job.name!r} has no partition {key!r}. "
+                f"{did_you_mean(key, known)}"
+            )
+    sources = {
+        step.name: [
+            one.name for name in step.inputs for one in job.producers(step, name) if one.keys
+        ]
+        for step in job.steps
+    }
+    concerned = {step.name for step in job.steps if not step.keys}
+    keyed = [step for step in job.steps if step.keys]
+    concerned.update(step.name for step in keyed if step.keys[0] in chosen[step.nodes])
+    others = [step.name for step in keyed if not chosen[step.nodes]]
+    reached = {step.name for step in keyed} & concerned
+    for name in others:  # what is made from the chosen partitions
+        if reached.intersection(sources[name]):
+            reached.add(name)
+    for step in reversed(keyed):  # and what these are made from
+        if step.name in reached:
+            reached.update(set(others).intersection(sources[step.name]))
+    return frozenset(concerned | reached)
+
+
+def _chosen(keys: list[str], wanted: Sequence[str] | Mapping[str, str]) -> set[str]:
+    if not isinstance(wanted, Mapping):
+        return set(wanted).intersection(keys)
+    start, end = wanted.get("start"), wanted.get("end")
+    if start not in keys or end not in keys:
+        return set()
+    return set(keys[keys.index(start) : keys.index(end) + 1])
+
+
+def _fan_out(
+    group: Nodes, datasets: Mapping[str, DatasetPlan]
+) -> list[tuple[tuple[str, ...], dict[str, Scope]]]:
+    """The steps of a group of nodes: one for each partition key, or one for all."""
+    if len(group) > 1:
+        names = (name for node in group for name in (*data_inputs(node), *data_outputs(node)))
+        whole = _partitioned(names, datasets).items()
+        return [((), {name: Scope(all_keys(one.definition)) for name, one in whole})]
+    (node,) = group
+    _, leader = _leader(node, datasets)
+    if leader is None:
+        return [((), scopes_of(node, datasets, ()))]
+    return [((key,), scopes_of(node, datasets, [key])) for key in all_keys(leader.definition)]
+
+
+def _job_partitioning(
+    options: JobOptions, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
+) -> Partitioning | None:
+    """The partitions of which a run of a job takes one; none where it takes all there are.
+
+    Raises:
+        ValueError: The datasets of the job have partitions that one run cannot hold.
+    """
+    for node in pipeline.nodes:
+        _leader(node, datasets)
+    names = list(dict.fromkeys(map(strip_transcoding, sorted(pipeline.datasets()))))
+    involved = _partitioned((name for name in names if name in datasets), datasets)
+    if options.partitions == "fan_out":
+        for name, partitioning in involved.items():
+            if not partitioning.is_static:
+                raise ValueError(
+                    f"'partitions: fan_out' wants all keys to be known beforehand, and those of "
+                    f"{name!r} are not. Leave it out."
+                )
+        return None
+    if options.partitions is None and all(one.fans_out for one in involved.values()):
+        return None
+    written = map(strip_transcoding, sorted(pipeline.all_outputs()))
+    leading = _partitioned(written, datasets) or involved
+    first = next(iter(leading), None)
+    for name, partitioning in leading.items():
+        if first and partitioning.definition != leading[first].definition:
+            raise ValueError(
+                f"one run cannot hold the partitions of both {first!r} and {name!r}. Make a job "
+                "for each, or, where all keys are static, 'partitions: fan_out'; or materialise "
+                "the assets, with a backfill."
+            )
+    return leading[first] if first else None
 
 
 # --- Who makes each asset -----------------------------------------------------------------------
 
 
-def _draft_asset_steps(
-    pipelines: Mapping[str, Pipeline], datasets: Mapping[str, DatasetPlan], drafts: _Drafts
-) -> list[tuple[_Draft, dict[str, tuple[str, ...]]]]:
+def _plan_asset_steps(
+    pipelines: Mapping[str, Pipeline], datasets: Mapping[str, DatasetPlan], steps: _Steps
+) -> list[AssetStepPlan]:
     """Find the step that makes each asset; where several pipelines do, the largest has the say."""
     made: set[str] = set()
-    steps: list[tuple[_Draft, dict[str, tuple[str, ...]]]] = []
+    found: list[AssetStepPlan] = []
     for name, pipeline in sorted(pipelines.items(), key=lambda item: -len(item[1].nodes)):
         if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
             continue
@@ -606,30 +882,53 @@ def _draft_asset_steps(
                 for asset, sources in _upstream(group, datasets).items()
                 if asset not in made
             }
-            if upstream:
-                made.update(upstream)
-                steps.append((drafts.add(group, tuple(upstream), name, assets=True), upstream))
-    return _without_cycles(steps)
+            transient = frozenset(
+                output
+                for node in group
+                for output in data_outputs(node)
+                if not datasets[output].persisted
+            )
+            made.update(upstream)
+            for part in _same_partitions(upstream, datasets):
+                step = steps.add(group, tuple(part), name, assets=True)
+                partitioning = datasets[next(iter(part))].partitioning
+                found.append(AssetStepPlan(step, part, transient, partitioning))
+    return _without_cycles(found)
 
 
-def _without_cycles(
-    steps: list[tuple[_Draft, dict[str, tuple[str, ...]]]],
-) -> list[tuple[_Draft, dict[str, tuple[str, ...]]]]:
+def _same_partitions(
+    upstream: Mapping[str, tuple[str, ...]], datasets: Mapping[str, DatasetPlan]
+) -> list[dict[str, tuple[str, ...]]]:
+    """Divide assets, as one step of Dagster's has one kind of partitions."""
+    parts: list[tuple[Any, dict[str, tuple[str, ...]]]] = []
+    for asset, sources in upstream.items():
+        partitioning = datasets[asset].partitioning
+        definition = partitioning.definition if partitioning else None
+        for other, part in parts:
+            if other == definition:
+                part[asset] = sources
+                break
+        else:
+            parts.append((definition, {asset: sources}))
+    return [part for _, part in parts]
+
+
+def _without_cycles(steps: list[AssetStepPlan]) -> list[AssetStepPlan]:
     """Leave out the steps by which an asset would depend on itself.
 
     One pipeline may read what another writes and the other way round, as long as they are two
     jobs; assets cannot, so those of the smaller pipeline are only recorded when its job runs.
     """
     while True:
-        maker = {asset: index for index, (_, upstream) in enumerate(steps) for asset in upstream}
+        maker = {asset: index for index, step in enumerate(steps) for asset in step.upstream}
         graph = {
             index: {
                 maker[source]
-                for sources in upstream.values()
+                for sources in step.upstream.values()
                 for source in sources
                 if maker.get(source, index) != index
             }
-            for index, (_, upstream) in enumerate(steps)
+            for index, step in enumerate(steps)
         }
         cycle = _find_cycle(graph)
         if not cycle:
@@ -646,11 +945,6 @@ def _acyclic(groups: list[Nodes], order: Sequence[Node]) -> list[Nodes]:
         groups = [group for group in groups if group not in members]
         groups.append(tuple(joined))
     return groups
-
-
-def _transient_between(nodes: Nodes, datasets: Mapping[str, DatasetPlan]) -> frozenset[str]:
-    made = (name for node in nodes for name in data_outputs(node))
-    return frozenset(name for name in made if not datasets[name].persisted)
 
 
 def _upstream(group: Nodes, datasets: Mapping[str, DatasetPlan]) -> dict[str, tuple[str, ...]]:

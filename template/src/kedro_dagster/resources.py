@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,7 @@ from .run import (
     identity_of,
     lost_with,
     new_identity,
+    planned_steps,
     run_in_this_process,
     scope_of,
     shared,
@@ -41,6 +42,12 @@ _CONFIG = {
         default_value={},
         is_required=False,
         description="Versions of datasets to load, as 'kedro run --load-versions' takes them.",
+    ),
+    "partition_keys": dg.Field(
+        dg.Any,
+        default_value=None,
+        is_required=False,
+        description="The only partitions to run, of a job that runs all: keys, or {start, end}.",
     ),
 }
 
@@ -103,7 +110,8 @@ def _open_alone(
             yield run
             return
         with event_log(not_none(context.log)):
-            run.start(scope)
+            if tags := run.start(scope):
+                instance.add_run_tags(dagster_run.run_id, tags)
         run.finish_with(scope, plan.kedro_steps(dagster_run.job_name).intersection(steps))
         try:
             run.warm_up(scope)
@@ -116,26 +124,6 @@ def _open_alone(
                 errors = [*run.errors.values(), StepFailedError("The run ended early.")]
                 run.fail(scope, errors[0])
             close_hooks(instance, dagster_run.run_id)
-
-
-def planned_steps(
-    instance: dg.DagsterInstance, dagster_run: dg.DagsterRun
-) -> Mapping[str, list[str]]:
-    """The outputs that a Dagster run is to make, by the key of the step.
-
-    Args:
-        instance: The Dagster instance.
-        dagster_run: The Dagster run.
-
-    Returns:
-        What the stored plan of the run says.
-    """
-    snapshot = instance.get_execution_plan_snapshot(str(dagster_run.execution_plan_snapshot_id))
-    return {
-        step.key: [output.name for output in step.outputs]
-        for step in snapshot.steps
-        if step.key in snapshot.step_keys_to_execute
-    }
 
 
 def _instance(context: dg.InitResourceContext) -> dg.DagsterInstance:

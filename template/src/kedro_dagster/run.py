@@ -7,14 +7,16 @@ context, a hook manager and a catalog of its own; their identity is one.
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import dagster as dg
+from dagster._check import not_none
 from kedro import __version__ as kedro_version
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
@@ -25,9 +27,10 @@ from kedro.pipeline.node import Node
 from kedro.runner.task import Task
 from pluggy import PluginManager
 
-from . import kedro_internals, parameters
+from . import kedro_internals, mlflow, parameters
 from .kedro_internals import strip_transcoding
-from .plan import JobPlan, ProjectPlan, is_parameter
+from .partitions import Scope
+from .plan import JobPlan, ProjectPlan, StepPlan, is_parameter, steps_for_keys
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +53,13 @@ class RunScope:
 
     Args:
         pipeline: The nodes.
+        tasks: Each step that runs them, with each of its nodes.
         job: The job they are of; ``None`` for assets.
         executor: The name of the executor.
     """
 
     pipeline: Pipeline
+    tasks: tuple[tuple[str, Node], ...]
     job: JobPlan | None
     executor: str
 
@@ -71,10 +76,13 @@ class RunOptions:
     Args:
         runtime_params: What ``kedro run --params`` takes.
         load_versions: What ``kedro run --load-versions`` takes: versions by dataset.
+        partition_keys: In a job that fans out, the only partitions to run: keys, or the
+            ``start`` and ``end`` of a range.
     """
 
     runtime_params: Mapping[str, Any] = field(default_factory=dict)
     load_versions: Mapping[str, str] = field(default_factory=dict)
+    partition_keys: Sequence[str] | Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, run_config: Mapping[str, Any]) -> RunOptions:
@@ -110,6 +118,7 @@ class KedroRun:
         self.errors: dict[str, BaseException] = {}
         self.in_memory: set[str] = set()
         self.finished = False
+        self._tracked = False
         self._last: tuple[RunScope, set[str]] | None = None
         self._release: _Release | None = None
 
@@ -146,13 +155,51 @@ class KedroRun:
 
     # Around all nodes: what KedroSession.run and AbstractRunner.run do
 
-    def start(self, scope: RunScope) -> None:
-        """Call ``before_pipeline_run``."""
+    def start(self, scope: RunScope) -> dict[str, str]:
+        """Call ``before_pipeline_run``.
+
+        Returns:
+            Tags for the Dagster run, by which its other processes find what a hook has opened.
+        """
         self.hook_manager.hook.before_pipeline_run(
             run_params=self.run_params(scope), pipeline=scope.pipeline, catalog=self.catalog
         )
         if self.single_process:
-            self._release = _Release(scope.pipeline)
+            self._release = _Release(scope)
+        self._tracked = True
+        return mlflow.opened(self.hook_manager)
+
+    def join(self, instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
+        """Take part in the MLflow run, if there is one, that another process has opened.
+
+        Args:
+            instance: The Dagster instance.
+            dagster_run_id: The Dagster run.
+
+        Returns:
+            Whether there is one, and this process had no part in it yet.
+        """
+        catalog, hook = self.catalog, mlflow.find_hook(self.hook_manager)
+        if hook is None or self._tracked:
+            return False
+        dagster_run = not_none(instance.get_run_by_id(dagster_run_id))
+        steps, parent = planned_steps(instance, dagster_run), dagster_run.parent_run_id
+        lost = parent is not None and lost_with(instance, parent)
+        # Nothing here knows the name of the executor; kedro-mlflow leaves out what is empty
+        scope = not_none(scope_of(self.plan, dagster_run.job_name, "", steps, lost))
+        mlflow.join(hook, dagster_run.tags, self.run_params(scope), scope.pipeline, catalog)
+        self._tracked = True
+        return True
+
+    @contextmanager
+    def tracked(self, instance: dg.DagsterInstance, dagster_run_id: str) -> Iterator[None]:
+        """Let nodes write to the MLflow run, whichever process has opened it."""
+        joined = self.join(instance, dagster_run_id)
+        try:
+            yield
+        finally:
+            mlflow.leave(self.hook_manager, joined)
+            self._tracked = not joined
 
     def warm_up(self, scope: RunScope) -> None:
         """Build the datasets of the pipeline, as Kedro's runners do before the first node.
@@ -177,13 +224,13 @@ class KedroRun:
             name: self.catalog.get(name, fallback_to_runtime_pattern=True)
             for name in scope.pipeline.outputs()
         }
-        self.hook_manager.hook.after_pipeline_run(
-            run_params=self.run_params(scope),
-            run_result=result,
-            pipeline=scope.pipeline,
-            catalog=self.catalog,
-        )
-
+        with mlflow.closing(self.hook_manager, "FINISHED"):
+            self.hook_manager.hook.after_pipeline_run(
+                run_params=self.run_params(scope),
+                run_result=result,
+                pipeline=scope.pipeline,
+                catalog=self.catalog,
+            )
         self.finished = True
 
     def finish_with(self, scope: RunScope, steps: Iterable[str]) -> None:
@@ -206,12 +253,13 @@ class KedroRun:
 
     def fail(self, scope: RunScope, error: BaseException) -> None:
         """Call ``on_pipeline_error``."""
-        self.hook_manager.hook.on_pipeline_error(
-            error=error,
-            run_params=self.run_params(scope),
-            pipeline=scope.pipeline,
-            catalog=self.catalog,
-        )
+        with mlflow.closing(self.hook_manager, "FAILED"):
+            self.hook_manager.hook.on_pipeline_error(
+                error=error,
+                run_params=self.run_params(scope),
+                pipeline=scope.pipeline,
+                catalog=self.catalog,
+            )
 
     def run_params(self, scope: RunScope) -> dict[str, Any]:
         """What Kedro's pipeline hooks are told of the run."""
@@ -242,31 +290,50 @@ class KedroRun:
     # The nodes: what AbstractRunner._run does
 
     def run_nodes(
-        self, nodes: Iterable[Node], changed: Mapping[str, Any], done: Callable[[Node], None]
+        self,
+        step: str,
+        nodes: Iterable[Node],
+        changed: Mapping[str, Any],
+        scopes: Callable[[Node], Mapping[str, Scope]],
+        done: Callable[[Node, Mapping[str, Scope]], None],
     ) -> None:
         """Run nodes in order, each through Kedro's own ``Task``.
 
         Args:
+            step: The key of the step they are of.
             nodes: The nodes.
             changed: Parameters that have another value for these nodes than for the run.
+            scopes: Finds the partitions that a node may touch, by dataset.
             done: Called after each node, when all of its outputs are saved.
         """
         nodes = tuple(nodes)
         self._build(name for node in nodes for name in (*node.inputs, *node.outputs))
         with self._parameters(nodes, changed):
             for node in nodes:
-                Task(
-                    node=node,
-                    catalog=self.catalog,
-                    is_async=False,
-                    hook_manager=self.hook_manager,
-                    run_id=self.run_id,
-                ).execute()
+                found = scopes(node)
+                with self._partitions(node, found):
+                    Task(
+                        node=node,
+                        catalog=self.catalog,
+                        is_async=False,
+                        hook_manager=self.hook_manager,
+                        run_id=self.run_id,
+                    ).execute()
                 logger.info("Completed node: %s", node.name)
-                done(node)
+                done(node, found)
                 self.in_memory.update(map(strip_transcoding, node.outputs))
                 if self._release:
-                    self._release.after(node, self.catalog)
+                    self._release.after(step, node, self.catalog)
+
+    def leaves_out(self, step: StepPlan, job_name: str) -> bool:
+        """Whether a step is for other partitions than those that the run is limited to."""
+        if not self.options.partition_keys:
+            return False
+        return step.name not in self._concerned(job_name)
+
+    @cache  # noqa: B019  # a run lives as long as its process
+    def _concerned(self, job_name: str) -> frozenset[str]:
+        return steps_for_keys(self.plan.jobs[job_name], self.options.partition_keys or ())
 
     def put(self, name: str, value: Any) -> None:
         """Give a transient dataset the value it has in another process."""
@@ -276,10 +343,28 @@ class KedroRun:
         """Take the value of a transient dataset, for another process."""
         return self._dataset(name).load()
 
-    def location(self, name: str) -> dict[str, Any]:
-        """Say where a dataset was saved, as metadata of its materialisation."""
+    @contextmanager
+    def _partitions(self, node: Node, scopes: Mapping[str, Scope]) -> Iterator[None]:
+        """Let the partitioned datasets in the catalog hold just the partitions in scope."""
+        in_chunks = inspect.isgeneratorfunction(node.func)
+        with ExitStack() as stack:
+            for name, scope in scopes.items():
+                dataset = self._dataset(name)
+                stack.enter_context(dataset.in_scope(scope, name, node.name, in_chunks))
+            yield
+
+    def location(self, name: str, key: str | None = None) -> dict[str, Any]:
+        """Say where a dataset, or one of its partitions, is saved.
+
+        Args:
+            name: The dataset.
+            key: A partition key.
+
+        Returns:
+            Metadata of its materialisation.
+        """
         dataset = self._dataset(name)
-        path = kedro_internals.location(dataset)
+        path = kedro_internals.location(dataset) if key is None else dataset.path_of(key)
         found: dict[str, Any] = {"path": dg.MetadataValue.path(path)} if path else {}
         if self.plan.datasets[name].versioned:
             found["version"] = self.run_id
@@ -337,17 +422,17 @@ def _overlap(name: str, other: str) -> bool:
 class _Release:
     """Releases a dataset after its last use, by the rule of Kedro's runners."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._waiting: dict[str, set[str]] = {}
-        for node in pipeline.nodes:
+    def __init__(self, scope: RunScope) -> None:
+        self._waiting: dict[str, set[tuple[str, str]]] = {}
+        for step, node in scope.tasks:
             for name in node.inputs:
-                self._waiting.setdefault(name, set()).add(node.name)
-        self._inputs, self._outputs = pipeline.inputs(), pipeline.outputs()
+                self._waiting.setdefault(name, set()).add((step, node.name))
+        self._inputs, self._outputs = scope.pipeline.inputs(), scope.pipeline.outputs()
 
-    def after(self, node: Node, catalog: CatalogProtocol[Any, Any]) -> None:
+    def after(self, step: str, node: Node, catalog: CatalogProtocol[Any, Any]) -> None:
         for name in node.inputs:
             waiting = self._waiting.get(name, set())
-            waiting.discard(node.name)
+            waiting.discard((step, node.name))
             if not waiting and name not in self._inputs:
                 catalog.release(name)
         for name in node.outputs:
@@ -377,21 +462,42 @@ def scope_of(
     job = plan.jobs.get(job_name)
     if job:
         chosen = [step for step in job.steps if step.name in steps]
+        tasks = [(step.name, node) for step in chosen for node in step.nodes]
         if len(chosen) == len(job.steps):
-            return RunScope(job.pipeline, job, executor)
-        nodes = [node for step in chosen for node in step.nodes]
+            return RunScope(job.pipeline, tuple(tasks), job, executor)
         if lost:
-            nodes = [*plan.nodes_to_recover(job, chosen), *nodes]
+            tasks += [("", node) for node in plan.nodes_to_recover(job, chosen)]
     else:
-        nodes = [
-            node
+        tasks = [
+            (step, node)
             for step, outputs in steps.items()
             if step in plan.asset_steps
             for node in plan.asset_steps[step].nodes_for(
                 plan.by_identifier[output].name for output in outputs
             )
         ]
-    return RunScope(Pipeline(nodes), job, executor) if nodes else None
+    pipeline = Pipeline(list(dict.fromkeys(node for _, node in tasks)))
+    return RunScope(pipeline, tuple(tasks), job, executor) if tasks else None
+
+
+def planned_steps(
+    instance: dg.DagsterInstance, dagster_run: dg.DagsterRun
+) -> Mapping[str, list[str]]:
+    """The outputs that a Dagster run is to make, by the key of the step.
+
+    Args:
+        instance: The Dagster instance.
+        dagster_run: The Dagster run.
+
+    Returns:
+        What the stored plan of the run says.
+    """
+    snapshot = instance.get_execution_plan_snapshot(str(dagster_run.execution_plan_snapshot_id))
+    return {
+        step.key: [output.name for output in step.outputs]
+        for step in snapshot.steps
+        if step.key in snapshot.step_keys_to_execute
+    }
 
 
 def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_process: bool) -> str:

@@ -6,8 +6,15 @@ import dagster as dg
 
 from .executors import step_error
 from .plan import ProjectPlan
-from .resources import planned_steps
-from .run import KedroRun, RunOptions, close_hooks, hooks_are_open, identity_of, scope_of
+from .run import (
+    KedroRun,
+    RunOptions,
+    close_hooks,
+    hooks_are_open,
+    identity_of,
+    planned_steps,
+    scope_of,
+)
 
 
 def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
@@ -36,6 +43,7 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
         if scope is None or identity is None or not hooks_are_open(dagster_run.tags, run_id):
             return dg.SkipReason("The run has called all of its pipeline hooks.")
         run = KedroRun(plan, identity, RunOptions.of(dagster_run.run_config), scope.pipeline_names)
+        run.join(instance, run_id)
         run.fail(scope, step_error(context.failure_event))
         close_hooks(instance, run_id)
         return None

@@ -1,0 +1,169 @@
+"""The two datasets for the catalog of a Kedro project that runs on Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets.partitions import PartitionedDataset
+
+from .partitions import Scope, check_key
+
+
+class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it is untyped
+    """Kedro's ``PartitionedDataset``, whose partitions are Dagster's.
+
+    Outside of Dagster it is a ``PartitionedDataset``. In a step it holds just the partitions that
+    the step is about, whose paths are computed: the folder is not listed.
+
+    Args:
+        partition: The partitions: ``type``, such as ``dagster.DailyPartitionsDefinition``, and
+            its arguments.
+        partition_mappings: By the name or pattern of a dataset made from this one, how the
+            partitions map: ``type``, such as ``dagster.StaticPartitionMapping``, and arguments.
+        layout: The path of a partition of a ``MultiPartitionsDefinition`` in terms of its
+            dimensions, such as ``{region}/{date}``; by default the key as it is.
+        **arguments: What ``PartitionedDataset`` takes.
+    """
+
+    dagster_kind = "partitioned"
+
+    def __init__(
+        self,
+        *,
+        partition: Mapping[str, Any] | str | None = None,
+        partition_mappings: Mapping[str, Any] | None = None,
+        partition_mapping: Mapping[str, Any] | None = None,
+        layout: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(**{**arguments, "dataset": _current_spelling(arguments.get("dataset"))})
+        self._partition = partition
+        self._partition_mappings = partition_mappings or partition_mapping
+        self._layout = layout
+        self._scope: Scope | None = None
+        self._saved: set[str] = set()
+
+    @contextmanager
+    def in_scope(self, scope: Scope, name: str, node: str, in_chunks: bool) -> Iterator[None]:
+        """Hold just some partitions for as long as a node runs.
+
+        Args:
+            scope: The partitions.
+            name: The dataset's name in the catalog, for messages.
+            node: The node's name, for messages.
+            in_chunks: Whether the node saves one chunk after the other.
+
+        Raises:
+            DatasetError: The node saved some of the partitions, but not all.
+        """
+        before, self._scope, self._saved = self._scope, scope, set()
+        self._about, self._in_chunks = f"Node {node!r}, dataset {name!r}", in_chunks
+        try:
+            yield
+            if self._saved:
+                self._check_saved(self._saved)
+        finally:
+            self._scope = before
+
+    def partition_id(self, key: str) -> str:
+        """The partition id, as in the dict that a node gets or returns, of a Dagster key.
+
+        Args:
+            key: A partition key.
+
+        Returns:
+            The key, or where there is a layout the path that its dimensions make.
+        """
+        check_key(key, str(self._path))
+        dimensions = getattr(key, "keys_by_dimension", None)
+        return self._layout.format_map(dimensions) if self._layout and dimensions else key
+
+    def path_of(self, key: str) -> str:
+        """The file of a partition key."""
+        return str(self._partition_to_path(self.partition_id(key)))
+
+    def load(self) -> dict[str, Callable[[], Any]]:
+        """Give a load function for each partition: those in scope, or all in the folder."""
+        if self._scope and not self._scope.optional:
+            for key in self._scope.keys:
+                if not self._filesystem.exists(self.path_of(key)):
+                    raise DatasetError(
+                        f"{self._about}: partition {key!r} has no file {self.path_of(key)}. "
+                        "Make that partition first."
+                    )
+        partitions: dict[str, Callable[[], Any]] = super().load()
+        return partitions
+
+    def save(self, data: dict[str, Any]) -> None:
+        """Save partitions, lazily where the data is callable."""
+        overwrite: bool = self._overwrite
+        if self._scope is not None:
+            self._check_saved(set(data), complete=not self._in_chunks)
+            self._saved.update(data)
+            self._overwrite = False  # it would empty the whole folder
+        try:
+            super().save(data)
+        finally:
+            self._overwrite = overwrite
+
+    def _check_saved(self, got: set[str], complete: bool = True) -> None:
+        expected = {self.partition_id(key) for key in self._scope.keys} if self._scope else set()
+        if got - expected or (complete and expected - got):
+            raise DatasetError(
+                f"{self._about}: the node is to return partitions {sorted(expected)}, and "
+                f"returned {sorted(got)}."
+            )
+
+    def _list_partitions(self) -> list[str]:
+        if self._scope is None:
+            return list(super()._list_partitions())
+        paths = [self.path_of(key) for key in self._scope.keys]
+        if self._scope.optional:
+            return [path for path in paths if self._filesystem.exists(path)]
+        return paths
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "partition": self._partition}
+
+
+def _current_spelling(dataset: Any) -> Any:
+    """Read the older names of dataset classes, which ended in ``DataSet``."""
+    if isinstance(dataset, str) and dataset.endswith("DataSet"):
+        return f"{dataset.removesuffix('DataSet')}Dataset"
+    if isinstance(dataset, dict) and "type" in dataset:
+        return {**dataset, "type": _current_spelling(dataset["type"])}
+    return dataset
+
+
+class DagsterNothingDataset(AbstractDataset[Any, None]):
+    """A dataset without data: it makes one node wait for another.
+
+    Whatever a node returns for it is dropped; as an input it is ``None``.
+
+    Args:
+        metadata: Any metadata; ``description`` and ``group_name`` are those of the asset.
+    """
+
+    dagster_kind = "nothing"
+
+    def __init__(self, metadata: dict[str, Any] | None = None) -> None:
+        self.metadata = metadata
+
+    def load(self) -> None:
+        """Give ``None``."""
+
+    def save(self, data: Any) -> None:
+        """Drop the data."""
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {}
+
+
+# Kedro's wrapper around save refuses None, which is what most such nodes return
+DagsterNothingDataset.save = DagsterNothingDataset.save.__wrapped__  # type: ignore[method-assign,attr-defined]

@@ -1,0 +1,215 @@
+"""Dagster's partitions and mappings: read from a catalog entry, and asked which keys they mean."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.partitions.utils.mapping import infer_partition_mapping
+from dagster._core.instance import DynamicPartitionsStore
+from parse import parse  # type: ignore[import-untyped]
+
+
+@dataclass(frozen=True)
+class Partitioning:
+    """How a dataset is partitioned.
+
+    Args:
+        definition: Its partitions.
+        mappings: How they map to those of other datasets, by the name or the pattern of these.
+    """
+
+    definition: dg.PartitionsDefinition[str]
+    mappings: Mapping[str, dg.PartitionMapping] = field(default_factory=dict)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the keys are known when the code location loads, in every process alike."""
+        if isinstance(self.definition, dg.MultiPartitionsDefinition):
+            dimensions = self.definition.partitions_defs
+            return all(Partitioning(dim.partitions_def).is_static for dim in dimensions)
+        return isinstance(self.definition, dg.StaticPartitionsDefinition)
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether jobs run all keys at once, unless they are told otherwise."""
+        return isinstance(self.definition, dg.StaticPartitionsDefinition)
+
+    def mapping_to(self, name: str) -> dg.PartitionMapping | None:
+        """The mapping that is given for a downstream dataset; its own name wins over patterns."""
+        if name in self.mappings:
+            return self.mappings[name]
+        found = (mapping for pattern, mapping in self.mappings.items() if parse(pattern, name))
+        return next(found, None)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The partitions of a dataset that a step may touch.
+
+    Args:
+        keys: Their keys.
+        optional: Whether a key without a file is left out, instead of being an error.
+    """
+
+    keys: tuple[str, ...]
+    optional: bool = False
+
+
+def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
+    """Read what the catalog entry of a ``DagsterPartitionedDataset`` says of its partitions.
+
+    Args:
+        entry: The entry.
+
+    Returns:
+        The partitioning, or ``None`` where the entry has no ``partition``.
+
+    Raises:
+        ValueError: A class is not known, or does not take the arguments given.
+    """
+    config = entry.get("partition")
+    if config is None:
+        return None
+    mappings = entry.get("partition_mappings", entry.get("partition_mapping")) or {}
+    return Partitioning(
+        _build(config, dg.PartitionsDefinition, "partition"),
+        {
+            target: _build(mapping, dg.PartitionMapping, f"partition_mappings.{target}")
+            for target, mapping in mappings.items()
+        },
+    )
+
+
+def _build(config: Any, base: type, where: str) -> Any:
+    """Build a Dagster object from ``{type: dotted.path, **arguments}``, inner ones first."""
+    config = {"type": config} if isinstance(config, str) else config
+    if not isinstance(config, Mapping) or "type" not in config:
+        raise ValueError(
+            f"{where}: give a mapping with a 'type', such as dagster.StaticPartitionsDefinition, "
+            f"not {config!r}."
+        )
+    path = str(config["type"])
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module or "dagster"), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where}.type: there is no class {path!r} ({error}).") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{where}.type: {path!r} is no {base.__name__} of Dagster.")
+    arguments = {
+        _SPELLINGS.get(str(key), str(key)): _build_inner(value, f"{where}.{key}")
+        for key, value in config.items()
+        if key != "type"
+    }
+    keys = arguments.get("partition_keys")
+    if keys is not None:
+        arguments["partition_keys"] = _checked_keys(keys, f"{where}.partition_keys")
+    try:
+        return found(**arguments)
+    except Exception as error:  # whatever the class has to say of its arguments
+        raise ValueError(f"{where}: {path} does not take these arguments: {error}") from error
+
+
+_SPELLINGS = {"partitions": "partition_keys"}
+
+
+def _build_inner(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and "type" in value:
+        base = dg.PartitionsDefinition if "partitions_def" in where else object
+        return _build(value, base, where)
+    if isinstance(value, Mapping):
+        return {key: _build_inner(inner, f"{where}.{key}") for key, inner in value.items()}
+    return value
+
+
+def _checked_keys(keys: Any, where: str) -> list[str]:
+    if not isinstance(keys, Sequence) or isinstance(keys, str) or not keys:
+        raise ValueError(f"{where}: give a list of one key or more, not {keys!r}.")
+    names = [str(key) for key in keys]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{where}: {', '.join(twice)} is there twice.")
+    for name in names:
+        check_key(name, where)
+    return names
+
+
+def check_key(key: str, where: str) -> None:
+    """Refuse a key that would lead out of the dataset's folder.
+
+    Args:
+        key: The key.
+        where: What to call the place it comes from.
+
+    Raises:
+        ValueError: It does.
+    """
+    if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/"):
+        raise ValueError(f"{where}: {key!r} leads out of the dataset's folder.")
+
+
+def upstream_keys(
+    upstream: Partitioning,
+    downstream: Partitioning,
+    downstream_name: str,
+    keys: Iterable[str],
+    store: DynamicPartitionsStore | None = None,
+) -> tuple[str, ...]:
+    """Ask Dagster which partitions of a dataset some partitions of another are made from.
+
+    Args:
+        upstream: The dataset that is read.
+        downstream: The dataset that is written.
+        downstream_name: Its name, for which the upstream dataset may have a mapping.
+        keys: Keys of the dataset that is written.
+        store: The Dagster instance, which knows dynamic keys.
+
+    Returns:
+        Keys of the dataset that is read.
+
+    Raises:
+        ValueError: The mapping does not fit the two, or leads to keys that do not exist.
+    """
+    up, down = upstream.definition, downstream.definition
+    mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
+    try:
+        with dg.partition_loading_context(dynamic_partitions_store=store):
+            result = mapping.get_upstream_mapped_partitions_result_for_partitions(
+                down.subset_with_partition_keys(list(keys)), down, up
+            )
+            missing = result.required_but_nonexistent_subset.get_partition_keys()
+            found = typed_keys(up, result.partitions_subset.get_partition_keys())
+    except Exception as error:  # a mapping of any kind may refuse in its own way
+        raise ValueError(str(error)) from error
+    if missing:
+        raise ValueError(
+            f"{type(mapping).__name__} asks for {', '.join(sorted(missing)[:5])}, which it does "
+            "not have. Give partition_mappings for the dataset."
+        )
+    return found
+
+
+def all_keys(
+    definition: dg.PartitionsDefinition[str], store: DynamicPartitionsStore | None = None
+) -> tuple[str, ...]:
+    """All keys that there are now.
+
+    Args:
+        definition: The partitions.
+        store: The Dagster instance, which knows dynamic keys.
+
+    Returns:
+        The keys, in Dagster's order.
+    """
+    with dg.partition_loading_context(dynamic_partitions_store=store):
+        return tuple(definition.get_partition_keys(dynamic_partitions_store=store))
+
+
+def typed_keys(definition: dg.PartitionsDefinition[str], keys: Iterable[str]) -> tuple[str, ...]:
+    """Read keys as their definition has them: those of several dimensions know their parts."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return tuple(definition.get_partition_key_from_str(str(key)) for key in keys)
+    return tuple(keys)
