@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeAlias, get_args
-from zoneinfo import ZoneInfo
+from zoneinfo import available_timezones
 
 from dagster._utils.schedules import is_valid_cron_schedule
 from pydantic import (
@@ -21,12 +22,25 @@ from pydantic import (
 )
 
 from .errors import did_you_mean
+from .utils import is_dagster_name
 
 KeyPath: TypeAlias = tuple[str, ...]
 
 
-def _cron(value: str | list[str]) -> str | list[str]:
-    if not is_valid_cron_schedule(value):
+def _dagster_name(value: str) -> str:
+    if not is_dagster_name(value):
+        raise ValueError(
+            f"{value!r} cannot be a name in Dagster. Use letters, digits and underscores, and no "
+            "word of Python's own."
+        )
+    return value
+
+
+def _cron(value: Any) -> Any:
+    fields = value if isinstance(value, list) else [value]
+    if not fields or not all(isinstance(field, str) for field in fields) or not (
+        is_valid_cron_schedule(value)
+    ):
         raise ValueError(
             f"{value!r} is not a cron schedule. Write five fields (minute, hour, day of month, "
             "month, day of week), such as '0 6 * * 1-5', or '@daily'."
@@ -35,11 +49,15 @@ def _cron(value: str | list[str]) -> str | list[str]:
 
 
 def _timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{value!r} is not a time zone. Write one like 'Europe/Paris'.") from None
+    zones = available_timezones()
+    if value not in zones:
+        (close,) = get_close_matches(value, zones, n=1) or ["Europe/Paris"]
+        raise ValueError(f"{value!r} is not a time zone. Write one like {close!r}.")
     return value
+
+
+def _level(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) and value.upper() in LEVELS else value
 
 
 def _as_list(value: Any) -> Any:
@@ -50,7 +68,10 @@ def _name_or_options(value: Any) -> str:
     return "name" if isinstance(value, str) else "options"
 
 
-Cron = Annotated[str | list[str], AfterValidator(_cron)]
+Level = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
+LEVELS = get_args(Level)
+DagsterName = Annotated[str, AfterValidator(_dagster_name)]
+Cron = Annotated[str | list[str], BeforeValidator(_cron)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]
 Names = Annotated[list[str], BeforeValidator(_as_list)]
 GroupBy = Literal["memory", "namespace", "pipeline"]
@@ -59,7 +80,9 @@ GroupBy = Literal["memory", "namespace", "pipeline"]
 class Options(BaseModel):
     """Base of the models of ``dagster.yml``: frozen, and no key is let through unread."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, coerce_numbers_to_str=True
+    )
 
 
 class DevOptions(Options):
@@ -110,10 +133,8 @@ class LoggerOptions(Options):
         filters: Filters by name, for the handlers.
     """
 
-    level: Annotated[str, BeforeValidator(lambda value: str(value).upper())] = Field(
-        default="INFO",
-        pattern="^(CRITICAL|ERROR|WARNING|INFO|DEBUG)$",
-        validation_alias=AliasChoices("level", "log_level"),
+    level: Annotated[Level, BeforeValidator(_level)] = Field(
+        default="INFO", validation_alias=AliasChoices("level", "log_level")
     )
     handlers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     formatters: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -243,9 +264,9 @@ class KedroDagsterConfig(Options):
 
     dev: DevOptions = Field(default_factory=DevOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
-    schedules: dict[str, ScheduleOptions] = Field(default_factory=dict)
+    schedules: dict[DagsterName, ScheduleOptions] = Field(default_factory=dict)
     loggers: dict[str, LoggerOptions] = Field(default_factory=dict)
-    jobs: dict[str, JobOptions] = Field(default_factory=dict)
+    jobs: dict[DagsterName, JobOptions] = Field(default_factory=dict)
 
 
 def parse_config(
@@ -261,9 +282,13 @@ def parse_config(
         each mistake as the keys that lead to it and a message.
     """
     content = {
-        section: dict(entries) if isinstance(entries, Mapping) else entries
+        str(section): (
+            {str(name): entry for name, entry in entries.items()}
+            if isinstance(entries, Mapping)
+            else entries
+        )
         for section, entries in raw.items()
-        if entries is not None
+        if entries is not None or section not in KedroDagsterConfig.model_fields
     }
     mistakes: list[tuple[KeyPath, str]] = []
     while True:
@@ -288,23 +313,21 @@ def _readable(error: ValidationError, content: Mapping[str, Any]) -> list[tuple[
     """Write Pydantic's errors in the user's terms."""
     mistakes = []
     for detail in error.errors():
-        path = tuple(str(key) for key in detail["loc"])
-        mistakes.append((_place_in_file(path, content), _message(detail, path)))
+        path = _place_in_file(detail["loc"], content)
+        if detail["type"] == "missing":
+            path = (*path, str(detail["loc"][-1]))
+        mistakes.append((path, _message(detail, path)))
     return mistakes
 
 
-def _place_in_file(path: KeyPath, content: Any) -> KeyPath:
-    """Leave out of a Pydantic location what is no key of the file: a union's branch."""
+def _place_in_file(location: Iterable[str | int], content: Any) -> KeyPath:
+    """Leave out of a Pydantic location what is no key of the file, such as a union's branch."""
     place: list[str] = []
-    for index, key in enumerate(path):
-        if isinstance(content, Mapping) and key in content:
-            place.append(key)
+    for key in location:
+        inside = isinstance(content, Mapping) and key in content
+        if inside or (isinstance(content, list) and isinstance(key, int)):
+            place.append(str(key))
             content = content[key]
-        elif isinstance(content, list) and key.isdigit():
-            place.append(key)
-            content = content[int(key)]
-        elif isinstance(content, Mapping) and index == len(path) - 1:
-            place.append(key)
     return tuple(place)
 
 
@@ -317,10 +340,17 @@ def _message(detail: Any, path: KeyPath) -> str:
     if kind == "literal_error":
         return f"{value!r} is not allowed. Allowed: {detail['ctx']['expected']}."
     if kind in ("model_type", "dict_type"):
-        return f"{value!r} is not valid: keys with values are wanted here."
+        return f"{value!r} is not valid here. Write keys with values{_such_as(path)}."
     if kind == "value_error":
         return str(detail["ctx"]["error"])
     return f"{value!r} is not valid: {detail['msg'][0].lower()}{detail['msg'][1:]}."
+
+
+def _such_as(path: KeyPath) -> str:
+    """Name the keys wanted in a place, where these are not the user's own."""
+    if path[:1] != ("dev",) and len(path) == 1:
+        return ""
+    return f": {', '.join(map(repr, _allowed_keys(path)))}"
 
 
 def _allowed_keys(path: Iterable[str]) -> list[str]:

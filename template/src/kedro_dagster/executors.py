@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from dagster._check import not_none
+from dagster._config.errors import (
+    FieldNotDefinedErrorData,
+    FieldsNotDefinedErrorData,
+    RuntimeMismatchErrorData,
+)
+from dagster._config.validate import validate_config
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -82,18 +88,9 @@ def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
         The executor, not yet wrapped.
 
     Raises:
-        ValueError: There is no such executor, its package is not installed, or the config is not
-            what its own schema wants; the message says which.
+        ValueError: There is no such executor, or its package is not installed.
     """
     definition = _import_executor(options.kind)
-    probe = dg.JobDefinition(graph_def=dg.GraphDefinition("probe"), executor_def=definition)
-    try:
-        dg.validate_run_config(probe, {"execution": {"config": options.options}})
-    except dg.DagsterInvalidConfigError as error:
-        reasons = (str(reason.message) for reason in error.errors)
-        raise ValueError(
-            " ".join(reasons).replace("root:execution:config", options.kind)
-        ) from error
     return definition.configured(options.options, name=definition.name)
 
 
@@ -115,10 +112,42 @@ def check_executors(project: KedroProject) -> list[Mistake]:
             executors["executors", job.executor] = project.config.executors[job.executor]
     for path, options in executors.items():
         try:
-            executor_definition(options)
+            definition = _import_executor(options.kind)
         except ValueError as error:
             mistakes.append(project.mistake(path, str(error)))
+        else:
+            mistakes += [
+                project.mistake((*path, options.kind, *keys), message)
+                for keys, message in _option_faults(definition, options.options)
+            ]
     return mistakes
+
+
+def _option_faults(
+    definition: dg.ExecutorDefinition, options: Mapping[str, Any]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Hold options against the executor's own schema, and say what is wrong in plain words."""
+    schema = definition.config_schema.config_type
+    for error in validate_config(schema, options).errors or ():
+        keys, data = tuple(error.stack.levels), error.error_data
+        if isinstance(data, FieldNotDefinedErrorData | FieldsNotDefinedErrorData):
+            single = isinstance(data, FieldNotDefinedErrorData)
+            for name in [data.field_name] if single else data.field_names:
+                known = did_you_mean(name, _option_names(schema, keys))
+                yield (*keys, name), f"unknown key. {known}"
+        elif isinstance(data, RuntimeMismatchErrorData) and data.config_type_snap.given_name:
+            wanted = data.config_type_snap.given_name
+            yield keys, f"{data.value_rep} is not valid: its type must be {wanted}."
+        else:
+            yield keys, error.message.replace("root:", "")
+
+
+def _option_names(schema: Any, keys: Iterable[str]) -> Iterable[str]:
+    for key in keys:
+        schema = schema.fields[key].config_type
+        while hasattr(schema, "inner_type"):
+            schema = schema.inner_type
+    return getattr(schema, "fields", {})
 
 
 def _import_executor(name: str) -> dg.ExecutorDefinition:
@@ -168,18 +197,33 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
     )
 
 
-def _with_preload(context: InitExecutorContext) -> InitExecutorContext:
-    """Let the multiprocess executor fork its steps from a process that has the project loaded.
+_PRELOAD = (
+    "__main__",  # else each child of a console script imports the script again
+    "dagster._cli",
+    "dagster._core.executor.multiprocess",
+    # what a step needs to open the Dagster instance
+    "dagster._core.instance.factory",
+    "dagster._core.storage.event_log",
+    "dagster._core.storage.fs_io_manager",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.storage.runs",
+    "dagster._core.storage.schedules",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._core.workspace.autodiscovery",
+)
+"""What the processes of the steps are forked from has loaded, beside the project's definitions."""
 
-    Without ``__main__`` in the list, each child of a console script imports the script again.
-    """
+
+def _with_preload(context: InitExecutorContext) -> InitExecutorContext:
+    """Let the multiprocess executor fork its steps from a process that has the project loaded."""
     module = context.job.get_module() if isinstance(context.job, ReconstructableJob) else None
     config = dict(context.executor_config)
     options = config.get("multiprocess", config)
     if module is None or not isinstance(options, Mapping) or "max_concurrent" not in options:
         return context
     if not options.get("start_method"):
-        preload = ["__main__", "dagster._core.executor.multiprocess", module]
+        preload = [*_PRELOAD, module]
         options = {**options, "start_method": {"forkserver": {"preload_modules": preload}}}
     config = {"multiprocess": options} if "multiprocess" in config else dict(options)
     return context._replace(executor_config=config)
@@ -242,6 +286,7 @@ class KedroExecutor(dg.Executor):
                 options,
                 scope.pipeline_names,
                 single_process,
+                plan_context.dagster_run.tags,
             )
             if resumed:
                 run.join(instance, run_id)

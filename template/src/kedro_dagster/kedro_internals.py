@@ -14,7 +14,14 @@ from kedro.config import AbstractConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
-from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.io import (
+    AbstractDataset,
+    AbstractVersionedDataset,
+    CatalogProtocol,
+    MemoryDataset,
+    SharedMemoryDataset,
+    Version,
+)
 from kedro.io.core import parse_dataset_definition
 from kedro.pipeline.transcoding import _strip_transcoding
 from omegaconf import OmegaConf
@@ -169,6 +176,36 @@ def create_catalog(
         save_version=save_version,
         load_versions=dict(load_versions) or None,
     )
+
+
+def datasets_in(catalog: CatalogProtocol[Any, Any]) -> dict[str, tuple[Any, Any]]:
+    """The datasets that stand built in a catalog, each with the value it holds in memory."""
+    return {
+        name: (dataset, getattr(dataset, "_data", None))
+        for name, dataset in catalog._datasets.items()
+    }
+
+
+def share_in_process(dataset: Any) -> None:
+    """Give a ``SharedMemoryDataset`` a memory, as ``ParallelRunner`` does: that of this process."""
+    if isinstance(dataset, SharedMemoryDataset) and dataset.shared_memory_dataset is None:
+        dataset.shared_memory_dataset = MemoryDataset()
+
+
+def pin_version(dataset: Any, version: str) -> None:
+    """Load a version if it is there, even when another run has saved a later one since.
+
+    Args:
+        dataset: Any dataset; one that is not versioned, or is told what to load, stays as it is.
+        version: The version.
+    """
+    dataset = getattr(dataset, "_dataset", dataset)  # what a CachedDataset wraps
+    if not isinstance(dataset, AbstractVersionedDataset) or not dataset._version:
+        return
+    if not dataset._version.load and dataset._exists_function(
+        str(dataset._get_versioned_path(version))
+    ):
+        dataset._version = Version(version, dataset._version.save)
 
 
 def raw_parameters(context: KedroContext) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from .plan import (
     data_outputs,
     scopes_of,
 )
-from .resources import KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER, Transient
+from .resources import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER, Transient
 from .run import KedroRun
 
 
@@ -76,8 +76,15 @@ class NodeTranslator:
                 if dataset.persisted
                 else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
             )
+        passes_values = not all(
+            self.plan.datasets[name].persisted for name in (*step.inputs, *step.outputs)
+        )
         return self._op(
-            step, ins, outs, lambda context, inputs: self._run_op(step, context, inputs)
+            step,
+            ins,
+            outs,
+            lambda context, inputs: self._run_op(step, context, inputs),
+            {KEDRO, IO_MANAGER} if passes_values else {KEDRO},
         )
 
     def assets(self, asset_step: AssetStepPlan) -> dg.AssetsDefinition:
@@ -106,6 +113,7 @@ class NodeTranslator:
                 for name in asset_step.upstream
             },
             lambda context, _: self._run_assets(asset_step, context),
+            {KEDRO},
         )
         key = self.catalog.get_asset_key
         in_one_run = any(
@@ -132,6 +140,7 @@ class NodeTranslator:
         ins: Mapping[str, dg.In],
         outs: Mapping[str, dg.Out],
         compute: Callable[[dg.OpExecutionContext, Mapping[str, Any]], Iterator[dg.Output[Any]]],
+        resources: set[str],
     ) -> dg.OpDefinition:
         return dg.OpDefinition(
             compute_fn=compute,
@@ -140,7 +149,7 @@ class NodeTranslator:
             outs=outs,
             description=self.get_description(step.nodes),
             config_schema=parameters.config_schema(step.parameters, self.plan.parameters),
-            required_resource_keys={KEDRO},
+            required_resource_keys=resources,
             tags=self.get_tags(step.nodes),
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._check import not_none
+from dagster._core.execution.context.system import StepExecutionContext
 from kedro.io.core import generate_timestamp
 
 from .errors import StepFailedError, TransientDataError
@@ -28,6 +29,7 @@ from .run import (
 
 KEDRO = "kedro"
 KEDRO_IO_MANAGER = "kedro_io_manager"
+IO_MANAGER = "io_manager"
 TRANSIENT_IO_MANAGER = "kedro_transient_io_manager"
 
 _CONFIG = {
@@ -80,7 +82,8 @@ def kedro_resource(plan: ProjectPlan) -> dg.ResourceDefinition:
         elif identity := identity_of(_instance(context), run_id):
             job = plan.jobs.get(context.run.job_name)
             names = job.options.pipeline.names if job else ["__default__"]
-            yield KedroRun(plan, identity, options, names)
+            tags = not_none(_instance(context).get_run_by_id(run_id)).tags
+            yield KedroRun(plan, identity, options, names, tags=tags)
         else:
             yield from _open_alone(plan, context, options)
 
@@ -169,21 +172,22 @@ def kedro_io_manager() -> dg.IOManagerDefinition:
 class TransientIOManager(dg.IOManager):
     """Passes values between steps: in memory in one process, else by the ``io_manager`` resource.
 
+    That resource is asked of the step, which requires it: Dagster gives every job one, but does
+    not know it where sensors are evaluated, and would refuse a resource that depends on it.
+
     Args:
         run: The Kedro run of this process.
-        between_processes: The ``io_manager`` resource of the code location.
     """
 
-    def __init__(self, run: KedroRun, between_processes: dg.IOManager) -> None:
+    def __init__(self, run: KedroRun) -> None:
         self._run = run
-        self._between_processes = between_processes
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a value, unless the steps that want it are in this process."""
         if obj is Transient.IN_CATALOG:
             return
         try:
-            self._between_processes.handle_output(context, obj)
+            _between_processes(context.step_context).handle_output(context, obj)
         except Exception as error:
             raise TransientDataError(
                 f"Dataset {self._run.plan.by_identifier[context.name].name!r}, written by step "
@@ -201,13 +205,18 @@ class TransientIOManager(dg.IOManager):
             return Transient.IN_CATALOG
         if lost_with(context.instance, upstream.run_id):
             return Transient.LOST
-        return self._between_processes.load_input(context)
+        return _between_processes(context.step_context).load_input(context)
+
+
+def _between_processes(step_context: StepExecutionContext) -> dg.IOManager:
+    manager: dg.IOManager = step_context.scoped_resources_builder.build({IO_MANAGER}).io_manager
+    return manager
 
 
 def transient_io_manager() -> dg.IOManagerDefinition:
     """Make the IO manager of the outputs that stand in no persisted dataset."""
     return dg.IOManagerDefinition(
-        lambda context: TransientIOManager(context.resources.kedro, context.resources.io_manager),
-        required_resource_keys={KEDRO, "io_manager"},
+        lambda context: TransientIOManager(context.resources.kedro),
+        required_resource_keys={KEDRO},
         description="Passes transient datasets: in memory, or by the resource 'io_manager'.",
     )

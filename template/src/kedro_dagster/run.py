@@ -7,8 +7,11 @@ context, a hook manager and a catalog of its own; their identity is one.
 
 from __future__ import annotations
 
+import base64
 import inspect
 import logging
+import pickle
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +33,7 @@ from pluggy import PluginManager
 from . import kedro_internals, mlflow, parameters
 from .kedro_internals import strip_transcoding
 from .partitions import Scope
-from .plan import JobPlan, ProjectPlan, StepPlan, is_parameter, steps_for_keys
+from .plan import JobPlan, ProjectPlan, StepPlan, data_outputs, is_parameter, steps_for_keys
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,12 @@ HOOKS_TAG = "kedro/pipeline_hooks"
 
 MEMORY_TAG = "kedro/transient_in_memory"
 """Tag of a Dagster run: whether its transient datasets ended with its process."""
+
+CATALOG_TAG = ".dagster/kedro_catalog"
+"""Hidden tag of a Dagster run: what ``before_pipeline_run`` has put into the catalog."""
+
+_CATALOG_TAG_LIMIT = 100_000
+"""How many bytes a dataset in that tag may take: tags are read with each list of runs."""
 
 _runs: dict[str, KedroRun] = {}
 """The Kedro runs that are open in this process, by the id of their Dagster run."""
@@ -100,6 +109,7 @@ class KedroRun:
         options: The run's options.
         pipeline_names: The pipelines it is of, to which the validation of parameters is limited.
         single_process: Whether all nodes of the run, and its pipeline hooks, run in this process.
+        tags: The tags of the Dagster run, by which its processes know of each other.
     """
 
     def __init__(
@@ -109,12 +119,14 @@ class KedroRun:
         options: RunOptions,
         pipeline_names: list[str],
         single_process: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.plan = plan
         self.run_id = run_id
         self.options = options
         self.single_process = single_process
         self._pipeline_names = pipeline_names
+        self._tags = tags or {}
         self.errors: dict[str, BaseException] = {}
         self.in_memory: set[str] = set()
         self.finished = False
@@ -149,9 +161,12 @@ class KedroRun:
     @cached_property
     def catalog(self) -> CatalogProtocol[Any, Any]:
         """The catalog of this process; ``after_catalog_created`` has been called."""
-        return kedro_internals.create_catalog(
+        catalog = kedro_internals.create_catalog(
             self.context, self._pipeline_names, self.run_id, self.options.load_versions
         )
+        for name, dataset in _unpack(self._tags.get(CATALOG_TAG, ""), self.run_id).items():
+            catalog[name] = dataset
+        return catalog
 
     # Around all nodes: what KedroSession.run and AbstractRunner.run do
 
@@ -159,15 +174,24 @@ class KedroRun:
         """Call ``before_pipeline_run``.
 
         Returns:
-            Tags for the Dagster run, by which its other processes find what a hook has opened.
+            Tags for the Dagster run, by which its other processes find what a hook has opened, or
+            has put into the catalog.
         """
+        before = kedro_internals.datasets_in(self.catalog)
         self.hook_manager.hook.before_pipeline_run(
             run_params=self.run_params(scope), pipeline=scope.pipeline, catalog=self.catalog
         )
+        self._tracked = True
+        tags = mlflow.opened(self.hook_manager)
         if self.single_process:
             self._release = _Release(scope)
-        self._tracked = True
-        return mlflow.opened(self.hook_manager)
+        elif changed := {
+            name: dataset
+            for name, (dataset, data) in kedro_internals.datasets_in(self.catalog).items()
+            if name not in before or before[name][0] is not dataset or before[name][1] is not data
+        }:
+            tags = {**tags, CATALOG_TAG: _pack(changed, self.run_id)}
+        return tags
 
     def join(self, instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
         """Take part in the MLflow run, if there is one, that another process has opened.
@@ -308,6 +332,9 @@ class KedroRun:
         """
         nodes = tuple(nodes)
         self._build(name for node in nodes for name in (*node.inputs, *node.outputs))
+        if not self.single_process:
+            for name in {name for node in nodes for name in node.inputs}:
+                kedro_internals.pin_version(self.catalog.get(name), self.run_id)
         with self._parameters(nodes, changed):
             for node in nodes:
                 found = scopes(node)
@@ -373,7 +400,8 @@ class KedroRun:
     def _build(self, names: Iterable[str]) -> None:
         """Build datasets; one that stands nowhere in the catalog is kept in memory."""
         for name in names:
-            self.catalog.get(name, fallback_to_runtime_pattern=True)
+            dataset = self.catalog.get(name, fallback_to_runtime_pattern=True)
+            kedro_internals.share_in_process(dataset)
 
     def _dataset(self, name: str) -> Any:
         variant = self.plan.datasets[name].variants[0]
@@ -410,6 +438,34 @@ class KedroRun:
         finally:
             for name, dataset in datasets.items():
                 dataset.save(before[name])
+
+
+def _pack(datasets: Mapping[str, Any], run_id: str) -> str:
+    """Write datasets as a tag, for the other processes of a run."""
+    packed = {}
+    for name, dataset in datasets.items():
+        try:
+            packed[name] = pickle.dumps(dataset)
+            if len(packed[name]) > _CATALOG_TAG_LIMIT:
+                raise ValueError(f"{len(packed.pop(name))} bytes are too many")
+        except Exception as error:  # noqa: BLE001  # whatever the user's class raises
+            logger.warning(
+                "Dataset %r, put into the catalog by a before_pipeline_run hook, does not reach "
+                "steps in other processes: %s. An after_catalog_created hook is called in each.",
+                name,
+                error,
+            )
+    content = base64.b85encode(zlib.compress(pickle.dumps(packed))).decode()
+    return f"{run_id} {content}"
+
+
+def _unpack(tag: str, run_id: str) -> dict[str, Any]:
+    """Read such a tag, unless it is one that a re-execution has inherited."""
+    owner, _, content = tag.partition(" ")
+    if owner != run_id:
+        return {}
+    packed = pickle.loads(zlib.decompress(base64.b85decode(content)))  # noqa: S301  # our own
+    return {name: pickle.loads(dataset) for name, dataset in packed.items()}  # noqa: S301
 
 
 def _overlap(name: str, other: str) -> bool:
@@ -476,8 +532,35 @@ def scope_of(
                 plan.by_identifier[output].name for output in outputs
             )
         ]
-    pipeline = Pipeline(list(dict.fromkeys(node for _, node in tasks)))
-    return RunScope(pipeline, tuple(tasks), job, executor) if tasks else None
+    return RunScope(_as_one_pipeline(tasks), tuple(tasks), job, executor) if tasks else None
+
+
+def _as_one_pipeline(tasks: Iterable[tuple[str, Node]]) -> Pipeline:
+    """Put the nodes of steps into one pipeline, for hooks to look at.
+
+    Assets may be made in one run by nodes of several registered pipelines, of which two have one
+    name or make one dataset. There is no Kedro pipeline that holds both: hooks see the first.
+    """
+    steps: dict[str, dict[Node, None]] = {}
+    for step, node in tasks:
+        steps.setdefault(step, {})[node] = None
+    kept: dict[Node, None] = {}
+    taken: set[str] = set()
+    for step, nodes in steps.items():
+        new = [node for node in nodes if node not in kept]
+        claims = {f"node {node.name}" for node in new} | {
+            name for node in new for name in data_outputs(node)
+        }
+        if taken.isdisjoint(claims):
+            kept.update(dict.fromkeys(new))
+            taken |= claims
+        else:
+            logger.warning(
+                "Step %r runs, but is not in the pipeline that Kedro's hooks are given: another "
+                "step of this run has a node of the same name, or makes the same dataset.",
+                step,
+            )
+    return Pipeline(list(kept))
 
 
 def planned_steps(

@@ -42,7 +42,8 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
         identity = identity_of(instance, run_id)
         if scope is None or identity is None or not hooks_are_open(dagster_run.tags, run_id):
             return dg.SkipReason("The run has called all of its pipeline hooks.")
-        run = KedroRun(plan, identity, RunOptions.of(dagster_run.run_config), scope.pipeline_names)
+        options = RunOptions.of(dagster_run.run_config)
+        run = KedroRun(plan, identity, options, scope.pipeline_names, tags=dagster_run.tags)
         run.join(instance, run_id)
         run.fail(scope, step_error(context.failure_event))
         close_hooks(instance, run_id)

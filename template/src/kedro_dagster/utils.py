@@ -11,6 +11,11 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 _INVALID = re.compile(r"[^A-Za-z0-9_]")
 
 
+def is_dagster_name(name: str) -> bool:
+    """Whether Dagster takes a name for a job, a schedule or an op."""
+    return bool(name) and not _INVALID.search(name) and name not in DISALLOWED_NAMES
+
+
 def format_dataset_name(name: str) -> str:
     """Write a Kedro dataset name as one Dagster word: dots become ``__``, the rest stays.
 
