@@ -37,10 +37,8 @@ def _dagster_name(value: str) -> str:
 
 
 def _cron(value: Any) -> Any:
-    fields = value if isinstance(value, list) else [value]
-    if not fields or not all(isinstance(field, str) for field in fields) or not (
-        is_valid_cron_schedule(value)
-    ):
+    crons = value if isinstance(value, list) else [value]
+    if not all(isinstance(cron, str) for cron in crons) or not is_valid_cron_schedule(value):
         raise ValueError(
             f"{value!r} is not a cron schedule. Write five fields (minute, hour, day of month, "
             "month, day of week), such as '0 6 * * 1-5', or '@daily'."
@@ -251,6 +249,24 @@ class JobOptions(Options):
     tags: dict[str, str] = Field(default_factory=dict)
 
 
+class SensorOptions(Options):
+    """Runs a job for each new file of a dataset with dynamic partitions.
+
+    Args:
+        dataset: The dataset, a ``DagsterPartitionedDataset`` whose folder is looked into.
+        job: The job that is run for each new partition.
+        minimum_interval_seconds: Seconds between two looks.
+        description: What the UI says of the sensor.
+        default_status: Whether the sensor is on before anybody has switched it.
+    """
+
+    dataset: str
+    job: str
+    minimum_interval_seconds: int = Field(default=30, ge=1)
+    description: str | None = None
+    default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+
+
 class KedroDagsterConfig(Options):
     """The whole of ``dagster.yml``.
 
@@ -259,6 +275,7 @@ class KedroDagsterConfig(Options):
         executors: Executors by the name that jobs call them.
         schedules: Schedules by name.
         loggers: Loggers by name.
+        sensors: Sensors for new partitions, by their Dagster name.
         jobs: Jobs by their Dagster name.
     """
 
@@ -266,6 +283,7 @@ class KedroDagsterConfig(Options):
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
     schedules: dict[DagsterName, ScheduleOptions] = Field(default_factory=dict)
     loggers: dict[str, LoggerOptions] = Field(default_factory=dict)
+    sensors: dict[DagsterName, SensorOptions] = Field(default_factory=dict)
     jobs: dict[DagsterName, JobOptions] = Field(default_factory=dict)
 
 

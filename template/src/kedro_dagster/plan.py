@@ -22,7 +22,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from . import kedro_internals
-from .config import JobOptions, PipelineOptions
+from .config import JobOptions, KeyPath, PipelineOptions
 from .errors import DagsterConfigError, Mistake, did_you_mean
 from .kedro_internals import strip_transcoding
 from .partitions import (
@@ -272,6 +272,8 @@ def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> Projec
             mistakes.append(project.mistake(("jobs", name, "pipeline"), str(error)))
             continue
         jobs[name] = JobPlan(name, options, pipeline, tuple(found), partitioning)
+    if not faults:
+        mistakes += _faulty_sensors(project, datasets, jobs)
     if mistakes:
         raise DagsterConfigError(mistakes)
 
@@ -353,12 +355,39 @@ def _faulty_mappings(
         for target in partitioning.mappings:
             if "{" in target or (target in datasets and datasets[target].partitioning):
                 continue
-            place = (name, "partition_mappings", target)
+            place, variant = ("partition_mappings", target), datasets[name].variants[0]
             if target in datasets:
-                yield Mistake("catalog.yml", place, f"{target!r} is not partitioned.")
+                message = f"{target!r} is not partitioned."
+                yield project.catalog_mistake(variant, place, message)
             elif target not in project.catalog.config:
                 message = f"there is no dataset {target!r}. {did_you_mean(target, datasets)}"
-                yield Mistake("catalog.yml", place, message)
+                yield project.catalog_mistake(variant, place, message)
+
+
+def _faulty_sensors(
+    project: KedroProject, datasets: Mapping[str, DatasetPlan], jobs: Mapping[str, JobPlan]
+) -> Iterator[Mistake]:
+    """Find the sensors whose dataset or job does not take new partitions."""
+    for name, options in project.config.sensors.items():
+        partitioning = _partitioned({options.dataset} & datasets.keys(), datasets)
+        definition = partitioning[options.dataset].definition if partitioning else None
+        job = jobs.get(options.job)
+        if options.job not in project.config.jobs:
+            message = f"{options.job!r} is not defined in 'jobs'."
+            hint = did_you_mean(options.job, project.config.jobs)
+            yield project.mistake(("sensors", name, "job"), f"{message} {hint}")
+        if not isinstance(definition, dg.DynamicPartitionsDefinition):
+            dynamic = [
+                other
+                for other, one in _partitioned(datasets, datasets).items()
+                if isinstance(one.definition, dg.DynamicPartitionsDefinition)
+            ]
+            message = f"{options.dataset!r} is no dataset of a job with dynamic partitions."
+            hint = did_you_mean(options.dataset, dynamic)
+            yield project.mistake(("sensors", name, "dataset"), f"{message} {hint}")
+        elif job and (job.partitioning is None or job.partitioning.definition != definition):
+            message = f"job {options.job!r} does not run one partition of {options.dataset!r}."
+            yield project.mistake(("sensors", name, "job"), message)
 
 
 def _undefined_names(project: KedroProject) -> Iterator[Mistake]:
@@ -468,12 +497,16 @@ def _plan_datasets(
             if kinds[variant] is DatasetKind.PARTITIONED:
                 partitioning = read_partitioning(entries[variant])
         except DatasetError as error:
-            mistakes.append(Mistake("catalog.yml", (name, "type"), str(error)))
+            mistakes.append(project.catalog_mistake(min(entries), ("type",), str(error)))
             continue
         except ValueError as error:
-            mistakes.append(Mistake("catalog.yml", (name,), str(error)))
+            mistakes.append(project.catalog_mistake(min(entries), (), str(error)))
             continue
         entry = entries[variant]
+        mistakes += [
+            project.catalog_mistake(variant, ("metadata", *keys), message)
+            for keys, message in _metadata_faults(entry.get("metadata"))
+        ]
         plans[name] = DatasetPlan(
             name=name,
             identifier=identifiers[name],
@@ -481,10 +514,26 @@ def _plan_datasets(
             variants=(variant, *others),
             type=str(entry.get("type")),
             versioned=bool(entry.get("versioned")),
-            metadata=entry.get("metadata") or {},
+            metadata=metadata if isinstance(metadata := entry.get("metadata"), Mapping) else {},
             partitioning=partitioning,
         )
     return plans, mistakes
+
+
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
+
+
+def _metadata_faults(metadata: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Find what Dagster would refuse in the ``metadata`` of a catalog entry."""
+    if not isinstance(metadata, Mapping):
+        if metadata is not None:
+            yield (), f"{metadata!r} is not valid here. Write keys with values."
+        return
+    description, group = metadata.get("description"), metadata.get("group_name")
+    if description is not None and not isinstance(description, str):
+        yield ("description",), f"{description!r} is no text. Write it in quotes."
+    if group is not None and not (isinstance(group, str) and _GROUP_NAME.fullmatch(group)):
+        yield ("group_name",), f"{group!r} is no group name: use letters, digits and underscores."
 
 
 def _kind(entry: Mapping[str, Any], kind_of: Callable[[str], DatasetKind | None]) -> DatasetKind:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.io import CatalogConfigResolver, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import kedro_internals
@@ -54,6 +55,7 @@ class KedroProject:
         parameters: The project's parameters, as ``parameters.yml`` gives them.
         config: The sound part of ``dagster.yml``.
         config_files: Where ``dagster.yml`` was read from, the environment's file first.
+        catalog_files: The same for the catalog.
         mistakes: What is wrong in ``dagster.yml``.
     """
 
@@ -66,6 +68,7 @@ class KedroProject:
     parameters: Mapping[str, Any]
     config: KedroDagsterConfig
     config_files: tuple[Path, ...]
+    catalog_files: tuple[Path, ...]
     mistakes: tuple[Mistake, ...] = field(default=())
 
     def mistake(self, path: KeyPath, message: str) -> Mistake:
@@ -79,6 +82,21 @@ class KedroProject:
             The mistake, with the file's path relative to the project.
         """
         return Mistake(_file_of(path, self.config_files, self.path), path, message)
+
+    def catalog_mistake(self, name: str, path: KeyPath, message: str) -> Mistake:
+        """Say in which file of the catalog a mistake stands.
+
+        Args:
+            name: The dataset, which a pattern of the catalog may stand for.
+            path: The keys that lead to the mistake in the dataset's entry.
+            message: What is wrong.
+
+        Returns:
+            The mistake, with the file's path relative to the project.
+        """
+        pattern = None if name in self.catalog.config else self.catalog.match_dataset_pattern(name)
+        file = _file_of((pattern or name,), self.catalog_files, self.path)
+        return Mistake(file, (name, *path), message)
 
     @cached_property
     def conf_source(self) -> str:
@@ -125,6 +143,7 @@ def read_project(
         parameters=_read_config(loader, "parameters"),
         config=config,
         config_files=files,
+        catalog_files=_find_files(loader, "catalog"),
         mistakes=tuple(
             Mistake(_file_of(where, files, path), where, message) for where, message in found
         ),
@@ -142,7 +161,7 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
             package = bootstrap_project(root).package_name
         except (RuntimeError, ValueError, NotADirectoryError) as error:
             raise ProjectNotFoundError(f"{root} is not a Kedro project: {error}") from error
-    if importlib.util.find_spec(package) is None:
+    if _find_spec(package) is None:
         raise ProjectNotFoundError(
             f"{root / 'pyproject.toml'}: tool.kedro.package_name: there is no Python package "
             f"{package!r} in its source folder. Correct the name there."
@@ -159,7 +178,7 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
 
 def _find_root(package_name: str | None) -> Path:
     if package_name:
-        spec = importlib.util.find_spec(package_name)
+        spec = _find_spec(package_name)
         if spec is None or not spec.origin:
             raise ProjectNotFoundError(
                 f"There is no Python package {package_name!r}. Install the project, or start "
@@ -168,6 +187,13 @@ def _find_root(package_name: str | None) -> Path:
         if root := find_kedro_project(Path(spec.origin).parent):
             return Path(root)
     return Path(find_kedro_project(Path.cwd()) or Path.cwd())
+
+
+def _find_spec(package: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # of a package around it
+        return None
 
 
 def _conf_source(path: Path) -> str:
@@ -246,12 +272,12 @@ def _read_dagster_yml(
             "config_patterns, by which dagster.yml is found. Derive it from OmegaConfigLoader."
         )
     patterns.setdefault("dagster", _DAGSTER_PATTERNS)
-    files = _find_dagster_files(loader)
+    files = _find_files(loader, "dagster")
     try:
         raw = kedro_internals.read_leniently(loader, "dagster")
     except MissingConfigException:
         raw = None
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, AttributeError) as error:
         raise DagsterConfigError([_syntax_mistake(error, files, root)]) from error
     if raw is None or not files:
         folders = " or ".join(
@@ -278,28 +304,38 @@ def _environments(loader: AbstractConfigLoader) -> list[str]:
     return list(dict.fromkeys([env, base]))
 
 
-def _find_dagster_files(loader: AbstractConfigLoader) -> tuple[Path, ...]:
+def _find_files(loader: AbstractConfigLoader, kind: str) -> tuple[Path, ...]:
+    """The files of a kind of configuration, those of the environment that wins first."""
+    folders = [Path(loader.conf_source) / env for env in _environments(loader)]
     return tuple(
         file
-        for env in _environments(loader)
-        for file in sorted((Path(loader.conf_source) / env).glob("**/dagster*"))
+        for folder in folders
+        for file in sorted(folder.rglob("*.[yj]*"))
         if file.suffix in (".yml", ".yaml", ".json")
+        and any(part.startswith(kind) for part in file.relative_to(folder).parts)
     )
 
 
 def _syntax_mistake(error: Exception, files: tuple[Path, ...], root: Path) -> Mistake:
     for file in files:
         try:
-            OmegaConf.load(file)
+            content = OmegaConf.load(file)
         except yaml.MarkedYAMLError as found:
             mark = found.problem_mark
             line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
             return Mistake(_shown(file, root), (), f"{line}{found.problem}.")
-    return Mistake("dagster.yml", (), str(error))
+        if not isinstance(content, DictConfig) or not all(isinstance(key, str) for key in content):
+            known = ", ".join(map(repr, KedroDagsterConfig.model_fields))
+            return Mistake(_shown(file, root), (), f"its top level must have the keys {known}.")
+    path = tuple(str(getattr(error, "full_key", None) or "").split("."))
+    file_name = _file_of(path, files, root) if path != ("",) else "dagster.yml"
+    return Mistake(file_name, path if path != ("",) else (), str(error).splitlines()[0])
 
 
 def _file_of(path: KeyPath, files: tuple[Path, ...], root: Path) -> str:
     """The file that holds a key, the environment's before the base's."""
+    if not files:
+        return "conf"
     for file in files:
         content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         for key in path[:2]:
@@ -308,7 +344,7 @@ def _file_of(path: KeyPath, files: tuple[Path, ...], root: Path) -> str:
             content = content[key]
         else:
             return _shown(file, root)
-    return _shown(files[-1], root) if files else "dagster.yml"
+    return _shown(files[-1], root)
 
 
 def _shown(file: Path, root: Path) -> str:
