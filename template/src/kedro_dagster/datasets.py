@@ -29,6 +29,7 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
     """
 
     dagster_kind = "partitioned"
+    _overwrite: bool
 
     def __init__(
         self,
@@ -80,6 +81,11 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         check_key(key, str(self._path))
         dimensions = getattr(key, "keys_by_dimension", None)
         return self._layout.format_map(dimensions) if self._layout and dimensions else key
+
+    def stored_keys(self) -> list[str]:
+        """The partition ids of all files in the folder, whatever is in scope."""
+        self._invalidate_caches()
+        return [self._path_to_partition(path) for path in super()._list_partitions()]
 
     def path_of(self, key: str) -> str:
         """The file of a partition key."""

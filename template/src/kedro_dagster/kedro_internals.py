@@ -12,6 +12,7 @@ from typing import Any
 
 from kedro.config import AbstractConfigLoader
 from kedro.framework.context import KedroContext
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
 from kedro.io import (
@@ -176,6 +177,33 @@ def create_catalog(
         save_version=save_version,
         load_versions=dict(load_versions) or None,
     )
+
+
+def catalog_without_hooks(
+    project_path: str, package_name: str, conf_source: str, env: str | None
+) -> CatalogProtocol[Any, Any]:
+    """Create the project's catalog where no run is: no hook is called.
+
+    Args:
+        project_path: The project's root folder.
+        package_name: The project's package.
+        conf_source: The configuration folder.
+        env: The configuration environment.
+
+    Returns:
+        The catalog.
+    """
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
+    )
+    context: KedroContext = settings.CONTEXT_CLASS(
+        package_name=package_name,
+        project_path=project_path,
+        config_loader=loader,
+        env=env,
+        hook_manager=_create_hook_manager(),
+    )
+    return context._get_catalog(catalog_class=settings.DATA_CATALOG_CLASS)
 
 
 def datasets_in(catalog: CatalogProtocol[Any, Any]) -> dict[str, tuple[Any, Any]]:

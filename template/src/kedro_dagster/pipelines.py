@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._check import not_none
 
 from .config import ExecutorOptions, LoggerOptions, ScheduleOptions
 from .executors import executor_definition, with_kedro_hooks
@@ -88,6 +90,13 @@ class PipelineTranslator:
         Returns:
             The schedule.
         """
+        run_config = self._run_config(job, options.runtime_params)
+        definition = job.partitioning.definition if job.partitioning else None
+
+        def requests(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+            keys = _due_keys(not_none(definition), context)
+            return [dg.RunRequest(partition_key=key, run_config=run_config) for key in keys]
+
         return dg.ScheduleDefinition(
             name=name,
             job_name=job.name,
@@ -96,7 +105,8 @@ class PipelineTranslator:
             description=options.description,
             metadata=options.metadata,
             default_status=dg.DefaultScheduleStatus[options.default_status],
-            run_config=self._run_config(job, options.runtime_params),
+            run_config=None if definition else run_config,
+            execution_fn=requests if definition else None,
         )
 
     def _op(self, step: StepPlan) -> dg.OpDefinition:
@@ -143,3 +153,22 @@ class PipelineTranslator:
         if runtime_params:
             config["resources"] = {KEDRO: {"config": {"runtime_params": runtime_params}}}
         return config
+
+
+def _due_keys(
+    definition: dg.PartitionsDefinition[str], context: dg.ScheduleEvaluationContext
+) -> Sequence[str]:
+    """The partitions that a tick of a schedule runs: the latest window, or all that have none."""
+    with dg.partition_loading_context(context.scheduled_execution_time, context.instance):
+        keys = definition.get_partition_keys(dynamic_partitions_store=context.instance)
+        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+            return keys[-1:]
+        if not isinstance(definition, dg.MultiPartitionsDefinition):
+            return keys
+        latest = {
+            dimension.name: dimension.partitions_def.get_last_partition_key()
+            for dimension in definition.partitions_defs
+            if isinstance(dimension.partitions_def, dg.TimeWindowPartitionsDefinition)
+        }
+    parts = ((key, definition.get_partition_key_from_str(key).keys_by_dimension) for key in keys)
+    return [key for key, part in parts if latest.items() <= part.items()]

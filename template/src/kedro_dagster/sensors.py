@@ -1,10 +1,16 @@
-"""The sensor that calls ``on_pipeline_error`` when nobody else is left to do so."""
+"""The sensors: for runs that died without a word, and for new files of partitioned datasets."""
 
 from __future__ import annotations
 
-import dagster as dg
+from typing import cast
 
+import dagster as dg
+from dagster._check import not_none
+
+from . import kedro_internals
+from .config import SensorOptions
 from .executors import step_error
+from .partitions import all_keys
 from .plan import ProjectPlan
 from .run import (
     KedroRun,
@@ -50,3 +56,45 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
         return None
 
     return kedro_on_pipeline_error
+
+
+def new_partitions_sensor(
+    plan: ProjectPlan, name: str, options: SensorOptions
+) -> dg.SensorDefinition:
+    """Make a sensor that runs a job once for each new file of a dataset.
+
+    What is new is what is no partition yet; Dagster keeps the partitions, so a file is not run
+    again after a restart.
+
+    Args:
+        plan: The project's plan.
+        name: The sensor's name.
+        options: What ``dagster.yml`` says of it.
+
+    Returns:
+        The sensor.
+    """
+    partitioning = not_none(plan.datasets[options.dataset].partitioning)
+    definition = cast("dg.DynamicPartitionsDefinition", partitioning.definition)
+
+    @dg.sensor(
+        name=name,
+        job_name=options.job,
+        minimum_interval_seconds=options.minimum_interval_seconds,
+        description=options.description,
+        default_status=dg.DefaultSensorStatus[options.default_status],
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        project = plan.project
+        catalog = kedro_internals.catalog_without_hooks(
+            str(project.path), project.package_name, project.conf_source, project.env
+        )
+        known = set(all_keys(definition, context.instance))
+        dataset = not_none(catalog.get(plan.datasets[options.dataset].variants[0]))
+        new = [key for key in dataset.stored_keys() if key not in known]
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest(run_key=key, partition_key=key) for key in new],
+            dynamic_partitions_requests=[definition.build_add_request(new)] if new else [],
+        )
+
+    return sensor

@@ -20,7 +20,7 @@ from .resources import (
     kedro_resource,
     transient_io_manager,
 )
-from .sensors import pipeline_error_sensor
+from .sensors import new_partitions_sensor, pipeline_error_sensor
 
 
 class KedroProjectTranslator:
@@ -68,7 +68,13 @@ class KedroProjectTranslator:
             assets=[*assets, *self.catalog.external_assets()],
             jobs=self.pipelines.jobs(),
             schedules=self.pipelines.schedules(),
-            sensors=[pipeline_error_sensor(self.plan)],
+            sensors=[
+                pipeline_error_sensor(self.plan),
+                *(
+                    new_partitions_sensor(self.plan, name, options)
+                    for name, options in self.project.config.sensors.items()
+                ),
+            ],
             resources={
                 KEDRO: kedro_resource(self.plan),
                 KEDRO_IO_MANAGER: kedro_io_manager(),
