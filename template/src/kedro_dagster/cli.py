@@ -17,6 +17,7 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.startup import ProjectMetadata
 
 from . import __version__
+from .describe import describe
 from .errors import KedroDagsterError
 from .translator import KedroProjectTranslator
 
@@ -80,7 +81,7 @@ def dev(
 @click.pass_obj
 def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
     """Show which steps each job and each asset takes."""
-    click.echo(_translate(metadata, env).plan)
+    click.echo(describe(_translate(metadata, env).plan))
 
 
 def dagster_home(project_path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -285,8 +286,8 @@ class KedroExecutor(dg.Executor):
                 resumed or new_identity(instance, run_id, single_process),
                 options,
                 scope.pipeline_names,
-                single_process,
-                plan_context.dagster_run.tags,
+                single_process=single_process,
+                tags=plan_context.dagster_run.tags,
             )
             if resumed:
                 run.join(instance, run_id)
@@ -317,11 +318,39 @@ class KedroExecutor(dg.Executor):
         with event_log(plan_context.log):
             try:
                 if failure is None:
+                    self._find_results(plan_context, run, scope)
                     run.finish(scope)
                 else:
                     run.fail(scope, failure)
             finally:
                 close_hooks(plan_context.instance, plan_context.run_id)
+
+
+    def _find_results(
+        self, plan_context: PlanOrchestrationContext, run: KedroRun, scope: RunScope
+    ) -> None:
+        """Let ``run_result`` hold what steps in other processes gave to the ``io_manager``."""
+        if run.single_process or scope.job is None:
+            return
+        for name in scope.pipeline.outputs():
+            dataset = self._plan.datasets[name]
+            step = scope.job.producers[name].name
+            if not dataset.persisted and step in plan_context.execution_plan.step_keys_to_execute:
+                run.find(name, partial(_load_output, plan_context, step, dataset.identifier))
+
+
+def _load_output(plan_context: PlanOrchestrationContext, step: str, output: str) -> Any:
+    definitions = plan_context.job.get_definition().resource_defs
+    keys = {"io_manager", *definitions["io_manager"].required_resource_keys}
+    config: Mapping[str, Any] = plan_context.run_config.get("resources") or {}  # type: ignore[assignment]
+    with dg.build_resources(
+        {key: definitions[key] for key in keys},
+        plan_context.instance,
+        {key: value for key, value in config.items() if key in keys},
+        plan_context.dagster_run,
+    ) as resources:
+        upstream = dg.build_output_context(step, output, run_id=plan_context.run_id)
+        return resources.io_manager.load_input(dg.build_input_context(upstream_output=upstream))
 
 
 def step_error(event: dg.DagsterEvent) -> StepFailedError:

@@ -214,6 +214,13 @@ def datasets_in(catalog: CatalogProtocol[Any, Any]) -> dict[str, tuple[Any, Any]
     }
 
 
+def place(
+    catalog: CatalogProtocol[Any, Any], name: str, dataset: AbstractDataset[Any, Any]
+) -> None:
+    """Put a dataset in the place of another without the warning that Kedro has for users."""
+    catalog._datasets[name] = dataset
+
+
 def share_in_process(dataset: Any) -> None:
     """Give a ``SharedMemoryDataset`` a memory, as ``ParallelRunner`` does: that of this process."""
     if isinstance(dataset, SharedMemoryDataset) and dataset.shared_memory_dataset is None:

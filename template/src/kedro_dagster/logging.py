@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import dagster as dg
 from dagster._core.log_manager import has_log_record_metadata
 
-from .config import LoggerOptions
+from .config import KeyPath, LoggerOptions
+from .errors import Mistake, did_you_mean
+from .project import KedroProject
 
 EVENT_LOG_LIMIT = 1_000
 """How many records of one step go to Dagster's event log; a database row each."""
@@ -88,6 +90,48 @@ def event_log(log: logging.Logger, limit: int = EVENT_LOG_LIMIT) -> Iterator[Non
                 handler.cut,
                 limit,
             )
+
+
+def check_loggers(project: KedroProject) -> list[Mistake]:
+    """Look for loggers whose handlers are not there, or name what is not there.
+
+    Args:
+        project: The project.
+
+    Returns:
+        The mistakes, each at the key in ``dagster.yml`` where it stands.
+    """
+    loggers: dict[KeyPath, LoggerOptions] = {
+        ("loggers", name): options for name, options in project.config.loggers.items()
+    }
+    for name, job in project.config.jobs.items():
+        for index, options in enumerate(job.loggers):
+            if isinstance(options, LoggerOptions):
+                loggers["jobs", name, "loggers", str(index)] = options
+    return [
+        project.mistake((*path, "handlers", *keys), message)
+        for path, options in loggers.items()
+        for keys, message in _handler_faults(options)
+    ]
+
+
+def _handler_faults(options: LoggerOptions) -> Iterator[tuple[KeyPath, str]]:
+    for name, handler in options.handlers.items():
+        factory = "()" if "()" in handler else "class"
+        try:
+            logging.config.BaseConfigurator({}).resolve(str(handler.get(factory, "")))
+        except ValueError as error:
+            cause = error.__cause__ or error
+            message = f"{handler.get(factory)!r} cannot be imported: {cause}."
+            yield (name, factory), f"{message} Write one like 'logging.StreamHandler'."
+        formatter = handler.get("formatter")
+        if formatter is not None and formatter not in options.formatters:
+            message = f"{formatter!r} is not defined in 'formatters'."
+            yield (name, "formatter"), f"{message} {did_you_mean(formatter, options.formatters)}"
+        for key in handler.get("filters", ()):
+            if key not in options.filters:
+                message = f"{key!r} is not defined in 'filters'."
+                yield (name, "filters"), f"{message} {did_you_mean(key, options.filters)}"
 
 
 def logger_definition(name: str, options: LoggerOptions) -> dg.LoggerDefinition:

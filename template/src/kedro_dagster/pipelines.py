@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -93,9 +93,9 @@ class PipelineTranslator:
         run_config = self._run_config(job, options.runtime_params)
         definition = job.partitioning.definition if job.partitioning else None
 
-        def requests(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-            keys = _due_keys(not_none(definition), context)
-            return [dg.RunRequest(partition_key=key, run_config=run_config) for key in keys]
+        def requests(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+            for key in _due_keys(not_none(definition), context):
+                yield dg.RunRequest(partition_key=key, run_config=run_config)
 
         return dg.ScheduleDefinition(
             name=name,

@@ -23,7 +23,7 @@ from dagster._check import not_none
 from kedro import __version__ as kedro_version
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, LambdaDataset
 from kedro.io.core import generate_timestamp
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -118,6 +118,7 @@ class KedroRun:
         run_id: str,
         options: RunOptions,
         pipeline_names: list[str],
+        *,
         single_process: bool = False,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -370,6 +371,10 @@ class KedroRun:
         """Take the value of a transient dataset, for another process."""
         return self._dataset(name).load()
 
+    def find(self, name: str, load: Callable[[], Any]) -> None:
+        """Let hooks find the value of a transient dataset, which is loaded when they ask for it."""
+        kedro_internals.place(self.catalog, name, LambdaDataset(load, None))
+
     @contextmanager
     def _partitions(self, node: Node, scopes: Mapping[str, Scope]) -> Iterator[None]:
         """Let the partitioned datasets in the catalog hold just the partitions in scope."""
@@ -445,27 +450,30 @@ def _pack(datasets: Mapping[str, Any], run_id: str) -> str:
     packed = {}
     for name, dataset in datasets.items():
         try:
-            packed[name] = pickle.dumps(dataset)
-            if len(packed[name]) > _CATALOG_TAG_LIMIT:
-                raise ValueError(f"{len(packed.pop(name))} bytes are too many")
+            content = pickle.dumps(dataset)
         except Exception as error:  # noqa: BLE001  # whatever the user's class raises
-            logger.warning(
-                "Dataset %r, put into the catalog by a before_pipeline_run hook, does not reach "
-                "steps in other processes: %s. An after_catalog_created hook is called in each.",
-                name,
-                error,
-            )
-    content = base64.b85encode(zlib.compress(pickle.dumps(packed))).decode()
-    return f"{run_id} {content}"
+            reason: object = error
+        else:
+            if len(content) <= _CATALOG_TAG_LIMIT:
+                packed[name] = content
+                continue
+            reason = f"it has more than {_CATALOG_TAG_LIMIT} bytes"
+        logger.warning(
+            "Dataset %r, put into the catalog by a before_pipeline_run hook, does not reach steps "
+            "in other processes: %s. Put it there in after_catalog_created, called in each.",
+            name,
+            reason,
+        )
+    return f"{run_id} {base64.b85encode(zlib.compress(pickle.dumps(packed))).decode()}"
 
 
 def _unpack(tag: str, run_id: str) -> dict[str, Any]:
     """Read such a tag, unless it is one that a re-execution has inherited."""
-    owner, _, content = tag.partition(" ")
+    owner, _, text = tag.partition(" ")
     if owner != run_id:
         return {}
-    packed = pickle.loads(zlib.decompress(base64.b85decode(content)))  # noqa: S301  # our own
-    return {name: pickle.loads(dataset) for name, dataset in packed.items()}  # noqa: S301
+    packed = pickle.loads(zlib.decompress(base64.b85decode(text)))  # noqa: S301  # written above
+    return {name: pickle.loads(content) for name, content in packed.items()}  # noqa: S301
 
 
 def _overlap(name: str, other: str) -> bool:
