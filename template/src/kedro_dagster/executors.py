@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -131,12 +131,17 @@ def _option_faults(
     schema = definition.config_schema.config_type
     for error in validate_config(schema, options).errors or ():
         keys, data = tuple(error.stack.levels), error.error_data
-        if isinstance(data, FieldNotDefinedErrorData | FieldsNotDefinedErrorData):
-            single = isinstance(data, FieldNotDefinedErrorData)
-            for name in [data.field_name] if single else data.field_names:
-                known = did_you_mean(name, _option_names(schema, keys))
-                yield (*keys, name), f"unknown key. {known}"
-        elif isinstance(data, RuntimeMismatchErrorData) and data.config_type_snap.given_name:
+        unknown: Sequence[str] = ()
+        if isinstance(data, FieldNotDefinedErrorData):
+            unknown = [data.field_name]
+        elif isinstance(data, FieldsNotDefinedErrorData):
+            unknown = data.field_names
+        for name in unknown:
+            known = did_you_mean(name, _option_names(schema, keys))
+            yield (*keys, name), f"unknown key. {known}"
+        if unknown:
+            continue
+        if isinstance(data, RuntimeMismatchErrorData) and data.config_type_snap.given_name:
             wanted = data.config_type_snap.given_name
             yield keys, f"{data.value_rep} is not valid: its type must be {wanted}."
         else:
@@ -332,11 +337,13 @@ class KedroExecutor(dg.Executor):
         """Let ``run_result`` hold what steps in other processes gave to the ``io_manager``."""
         if run.single_process or scope.job is None:
             return
+        done = plan_context.execution_plan.step_keys_to_execute
+        steps = {name: step.name for step in scope.job.steps for name in step.outputs}
         for name in scope.pipeline.outputs():
             dataset = self._plan.datasets[name]
-            step = scope.job.producers[name].name
-            if not dataset.persisted and step in plan_context.execution_plan.step_keys_to_execute:
-                run.find(name, partial(_load_output, plan_context, step, dataset.identifier))
+            if not dataset.persisted and steps.get(name) in done:
+                load = partial(_load_output, plan_context, steps[name], dataset.identifier)
+                run.find(name, load)
 
 
 def _load_output(plan_context: PlanOrchestrationContext, step: str, output: str) -> Any:

@@ -497,7 +497,8 @@ def _plan_datasets(
             if kinds[variant] is DatasetKind.PARTITIONED:
                 partitioning = read_partitioning(entries[variant])
         except DatasetError as error:
-            mistakes.append(project.catalog_mistake(min(entries), ("type",), str(error)))
+            message = _type_fault(entries[min(entries)].get("type"), error)
+            mistakes.append(project.catalog_mistake(min(entries), ("type",), message))
             continue
         except ValueError as error:
             mistakes.append(project.catalog_mistake(min(entries), (), str(error)))
@@ -518,6 +519,12 @@ def _plan_datasets(
             partitioning=partitioning,
         )
     return plans, mistakes
+
+
+def _type_fault(name: Any, error: DatasetError) -> str:
+    if name is None:
+        return "this key is required."
+    return f"{name!r} cannot be imported: {str(error).splitlines()[0].rstrip(':')}"
 
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")

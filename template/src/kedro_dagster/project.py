@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import traceback
 import warnings
 from collections.abc import Mapping
@@ -214,18 +215,23 @@ def _load_pipelines(package: str) -> tuple[dict[str, Pipeline], dict[str, str]]:
     for warning in caught:
         text = str(warning.message)
         if "An error occurred while importing the '" in text:
-            failures[text.split("'")[1]] = text.strip().splitlines()[-1]
+            frames = re.findall(r'File "(.+)", line (\d+)', text)
+            where = " ({}, line {})".format(*frames[-1]) if frames else ""
+            failures[text.split("'")[1]] = text.strip().splitlines()[-1] + where
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return pipelines, failures
 
 
 def _cause(error: BaseException) -> str:
     """An error as one line: its class, its message and the line of code it comes from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename and frame.lineno]
-    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     if isinstance(error, SyntaxError):
-        where = f" ({error.filename}, line {error.lineno})"
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename and Path(frame.filename) != Path(__file__)
+    ]
+    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {error}{where}"
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 
 from .catalog import CatalogTranslator
 from .executors import check_executors, with_kedro_hooks
+from .logging import check_loggers
 from .nodes import NodeTranslator
 from .pipelines import PipelineTranslator
 from .plan import make_plan
@@ -51,7 +52,8 @@ class KedroProjectTranslator:
         pipeline_translator: type[PipelineTranslator] = PipelineTranslator,
     ) -> None:
         self.project = read_project(project_path, package_name, env)
-        self.plan = make_plan(self.project, check_executors(self.project))
+        mistakes = [*check_executors(self.project), *check_loggers(self.project)]
+        self.plan = make_plan(self.project, mistakes)
         self.catalog = catalog_translator(self.plan)
         self.nodes = node_translator(self.plan, self.catalog)
         self.pipelines = pipeline_translator(self.plan, self.nodes)
