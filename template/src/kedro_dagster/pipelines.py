@@ -95,7 +95,8 @@ class PipelineTranslator:
 
         def requests(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
             for key in _due_keys(not_none(definition), context):
-                yield dg.RunRequest(partition_key=key, run_config=run_config)
+                run_key = f"{context.scheduled_execution_time.isoformat()} {key}"
+                yield dg.RunRequest(run_key, run_config=run_config, partition_key=key)
 
         return dg.ScheduleDefinition(
             name=name,
