@@ -1,0 +1,471 @@
+"""Each mistake in a project gives one readable message, before anything runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kedro_dagster import KedroProjectTranslator
+from kedro_dagster.errors import DagsterConfigError, KedroDagsterError
+from projects import Project, make_project
+
+PIPELINES = """\
+from kedro.pipeline import Pipeline, node
+
+
+def same(value):
+    return value
+
+
+def register_pipelines():
+    default = Pipeline(
+        [
+            node(same, "raw", "clean", name="clean_node", tags="prepare"),
+            node(same, "clean", "model", name="train_node", tags="learn", namespace="training"),
+        ]
+    )
+    return {"__default__": default, "learning": default.only_nodes_with_tags("learn"),
+            "empty": Pipeline([])}
+"""
+CATALOG = """\
+raw: {type: json.JSONDataset, filepath: data/raw.json}
+"{namespace}.model": {type: json.JSONDataset, filepath: "data/{namespace}.json"}
+"""
+JOB = "jobs: {all: {pipeline: {pipeline_name: __default__}}}\n"
+NOT_A_CRON = (
+    "is not a cron schedule. Write five fields (minute, hour, day of month, month, day of week), "
+    "such as '0 6 * * 1-5', or '@daily'."
+)
+NOT_A_NAME = (
+    "cannot be a name in Dagster. Use letters, digits and underscores, and no word of Python's own."
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kedro_leaves_no_trace() -> Iterator[None]:
+    """Take back what Kedro does to this process when it finds a project."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setenv("PYTHONPATH", "")
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return make_project(tmp_path_factory.mktemp("bad_input") / "project", pipelines=PIPELINES)
+
+
+@pytest.fixture
+def project(shared_project: Project) -> Project:
+    """A project without mistakes, whose configuration a test may overwrite."""
+    for name, text in {"base/dagster": JOB, "base/catalog": CATALOG, "local/dagster": ""}.items():
+        write(shared_project, f"conf/{name}.yml", text)
+    return shared_project
+
+
+def write(project: Project, name: str, text: str) -> None:
+    (project.path / name).write_text(text, encoding="utf-8")
+
+
+def told(project: Project, env: str | None = None) -> str:
+    """What a user is told of a project."""
+    with pytest.raises(KedroDagsterError) as caught:
+        KedroProjectTranslator(project.path, env=env)
+    return str(caught.value)
+
+
+def mistakes(project: Project, env: str | None = None) -> list[str]:
+    """The mistakes that a user is told of."""
+    with pytest.raises(DagsterConfigError) as caught:
+        KedroProjectTranslator(project.path, env=env)
+    return [str(mistake) for mistake in caught.value.mistakes]
+
+
+def test_a_project_without_mistakes_loads(project: Project) -> None:
+    definitions = KedroProjectTranslator(project.path).to_definitions()
+    assert definitions.get_repository_def().has_job("all")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "mistake"),
+    [
+        # YAML
+        ("jobs:\n  all: [1,\n", "line 3, column 1: did not find expected node content."),
+        ("jobs:\n\tall: 1\n", "line 2, column 1: found character that cannot start any token."),
+        (
+            "- jobs\n",
+            "its top level must have the keys 'dev', 'executors', 'schedules', 'loggers', "
+            "'sensors', 'jobs'.",
+        ),
+        (
+            "jobs:\n  all: {pipeline: {}}\n  all: {pipeline: {}}\n",
+            "line 3, column 3: found duplicate key all.",
+        ),
+        (
+            "jobs: {all: {pipeline: {pipeline_name: '${nope}'}}}",
+            "jobs.all.pipeline.pipeline_name: Interpolation key 'nope' not found",
+        ),
+        # Keys
+        (f"job: {{}}\n{JOB}", "job: unknown key. Did you mean 'jobs'?"),
+        (f"dev: {{prot: 3000}}\n{JOB}", "dev.prot: unknown key. Did you mean 'port'?"),
+        (
+            "jobs: {all: {pipeline: {}, executer: fast}}",
+            "jobs.all.executer: unknown key. Did you mean 'executor'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {node_name: [clean_node]}}}",
+            "jobs.all.pipeline.node_name: unknown key. Did you mean 'node_names' or "
+            "'node_namespaces' or 'pipeline_name'?",
+        ),
+        (
+            f"schedules: {{night: {{cron_schedule: '@daily', timezone: UTC}}}}\n{JOB}",
+            "schedules.night.timezone: unknown key. Did you mean 'execution_timezone'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, schedule: {cron_schedule: '@daily', describtion: x}}}",
+            "jobs.all.schedule.describtion: unknown key. Did you mean 'description'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, loggers: [{handler: {}}]}}",
+            "jobs.all.loggers.0.handler: unknown key. Did you mean 'handlers'?",
+        ),
+        ("jobs: {all: {}}", "jobs.all.pipeline: this key is required."),
+        (
+            "schedules: {night: {}}",
+            "schedules.night.cron_schedule: this key is required.",
+        ),
+        ("jobs: [all]", "jobs: ['all'] is not valid here. Write keys with values."),
+        # Values
+        (
+            "dev: {log_level: loud}",
+            "dev.log_level: 'loud' is not allowed. Allowed: 'critical', 'error', 'warning', "
+            "'info' or 'debug'.",
+        ),
+        (
+            "dev: {port: high}",
+            "dev.port: 'high' is not valid: input should be a valid integer, unable to parse "
+            "string as an integer.",
+        ),
+        (
+            "loggers: {audit: {log_level: loud}}",
+            "loggers.audit.log_level: 'loud' is not allowed. Allowed: 'CRITICAL', 'ERROR', "
+            "'WARNING', 'INFO' or 'DEBUG'.",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, group_by: nodes}}",
+            "jobs.all.group_by: 'nodes' is not allowed. Allowed: 'memory', 'namespace' or "
+            "'pipeline'.",
+        ),
+        (
+            "jobs: {all: {pipeline: {pipeline_name: a, pipeline_names: [b]}}}",
+            "jobs.all.pipeline: give either pipeline_name or pipeline_names, not both.",
+        ),
+        (
+            "schedules: {night: {cron_schedule: 61 * * * *}}",
+            f"schedules.night.cron_schedule: '61 * * * *' {NOT_A_CRON}",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, schedule: {cron_schedule: 5}}}",
+            f"jobs.all.schedule.cron_schedule: 5 {NOT_A_CRON}",
+        ),
+        (
+            "schedules: {night: {cron_schedule: '@daily', execution_timezone: Europe/Pariss}}",
+            "schedules.night.execution_timezone: 'Europe/Pariss' is not a time zone. Write one "
+            "like 'Europe/Paris'.",
+        ),
+        # Names
+        ("jobs: {my-job: {pipeline: {}}}", f"jobs.my-job: 'my-job' {NOT_A_NAME}"),
+        ("jobs: {config: {pipeline: {}}}", f"jobs.config: 'config' {NOT_A_NAME}"),
+        (
+            "schedules: {every night: {cron_schedule: '@daily'}}",
+            f"schedules.every night: 'every night' {NOT_A_NAME}",
+        ),
+        (
+            "executors: {fast: in_process}\njobs: {all: {pipeline: {}, executor: fats}}",
+            "jobs.all.executor: 'fats' is not defined in 'executors'. Did you mean 'fast'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, schedule: nightly}}",
+            "jobs.all.schedule: 'nightly' is not defined in 'schedules'. There is none to choose "
+            "from.",
+        ),
+        (
+            "loggers: {audit: {}}\njobs: {all: {pipeline: {}, loggers: [file]}}",
+            "jobs.all.loggers: 'file' is not defined in 'loggers'. Allowed: 'audit'.",
+        ),
+        # Pipelines and their filters
+        (
+            "jobs: {all: {pipeline: {pipeline_name: lerning}}}",
+            "jobs.all.pipeline.pipeline_name: pipeline 'lerning' is not registered. Did you mean "
+            "'learning'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {pipeline_names: [learning, nope]}}}",
+            "jobs.all.pipeline.pipeline_names: pipeline 'nope' is not registered. Allowed: "
+            "'__default__', 'empty', 'learning'.",
+        ),
+        (
+            "jobs: {all: {pipeline: {from_nodes: clean_nod}}}",
+            "jobs.all.pipeline.from_nodes: 'clean_nod' is not in the pipeline. Did you mean "
+            "'clean_node'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {tags: [prepared]}}}",
+            "jobs.all.pipeline.tags: 'prepared' is not in the pipeline. Did you mean 'prepare'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {node_namespaces: [train]}}}",
+            "jobs.all.pipeline.node_namespaces: 'train' is not in the pipeline. Did you mean "
+            "'training'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {from_inputs: [row]}}}",
+            "jobs.all.pipeline.from_inputs: 'row' is not in the pipeline. Did you mean 'raw'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {tags: [prepare], node_names: [training.train_node]}}}",
+            "jobs.all.pipeline: selects no node: Pipeline contains no nodes after applying all "
+            "provided filters. Please ensure that at least one pipeline with nodes has been "
+            "defined.",
+        ),
+        (
+            "jobs: {all: {pipeline: {pipeline_name: empty}}}",
+            "jobs.all.pipeline: selects no node: pipeline empty is empty.",
+        ),
+        # Executors
+        (
+            "jobs: {all: {pipeline: {}, executor: {in_process: {}, multiprocess: {}}}}",
+            "jobs.all.executor: an executor is one name with its options, such as {multiprocess: "
+            "{max_concurrent: 2}}; this is {'in_process': {}, 'multiprocess': {}}.",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, executor: {multiproces: {}}}}",
+            "jobs.all.executor: there is no executor 'multiproces'. Did you mean 'multiprocess' "
+            "or 'multiprocess_executor' or 'in_process'? Any other is named by its dotted path.",
+        ),
+        (
+            "executors: {fast: {multiprocess: {max_concurrent: many}}}\n"
+            "jobs: {all: {pipeline: {}, executor: fast}}",
+            "executors.fast.multiprocess.max_concurrent: 'many' is not valid: its type must be "
+            "Int.",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, executor: {multiprocess: {max_concurent: 2}}}}",
+            "jobs.all.executor.multiprocess.max_concurent: unknown key. Did you mean "
+            "'max_concurrent' or 'tag_concurrency_limits'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, executor: "
+            "{multiprocess: {start_method: {forkserver: {preload: []}}}}}}",
+            "jobs.all.executor.multiprocess.start_method.forkserver.preload: unknown key. Did you "
+            "mean 'preload_modules'?",
+        ),
+        # Loggers
+        (
+            "loggers: {audit: {handlers: {file: {class: logging.FileHandlr}}}}",
+            "loggers.audit.handlers.file.class: 'logging.FileHandlr' cannot be imported: No "
+            "module named 'logging.FileHandlr'. Write one like 'logging.StreamHandler'.",
+        ),
+        (
+            "loggers: {audit: {handlers: {file: {class: logging.StreamHandler, "
+            "formatter: plane}}, formatters: {plain: {}}}}",
+            "loggers.audit.handlers.file.formatter: 'plane' is not defined in 'formatters'. Did "
+            "you mean 'plain'?",
+        ),
+    ],
+)
+def test_a_mistake_in_dagster_yml_is_told_with_its_place_and_the_remedy(
+    project: Project, yaml: str, mistake: str
+) -> None:
+    write(project, "conf/base/dagster.yml", yaml)
+    assert mistakes(project) == [f"conf/base/dagster.yml: {mistake}"]
+
+
+def test_all_mistakes_come_at_once(project: Project) -> None:
+    write(
+        project,
+        "conf/base/dagster.yml",
+        """\
+        job: {}
+        schedules: {night: {cron_schedule: never}}
+        jobs:
+          1: {pipeline: {}, executor: {in_process: {retry: 1, marker: 2}}}
+          first: {pipeline: {tags: [nope]}, schedule: night, executor: nope}
+          second: {}
+        """,
+    )
+    write(project, "conf/base/catalog.yml", "raw: {type: json.JSONDatset}")
+    assert [mistake.split(": ")[:2] for mistake in mistakes(project)] == [
+        ["conf/base/dagster.yml", "schedules.night.cron_schedule"],
+        ["conf/base/dagster.yml", "jobs.second.pipeline"],
+        ["conf/base/dagster.yml", "job"],
+        ["conf/base/dagster.yml", "jobs.1.executor.in_process.marker"],
+        ["conf/base/dagster.yml", "jobs.1.executor.in_process.retry"],
+        ["conf/base/dagster.yml", "jobs.first.executor"],
+        ["conf/base/dagster.yml", "jobs.first.pipeline.tags"],
+        ["conf/base/catalog.yml", "raw.type"],
+    ]
+
+
+def test_a_mistake_is_told_in_the_file_that_holds_it(project: Project) -> None:
+    write(project, "conf/base/dagster.yml", "jobs: {a: {pipeline: {}, executor: fast}}")
+    write(project, "conf/local/dagster.yml", "executors: {fast: {in_process: {x: 1}}}")
+    (mistake,) = mistakes(project)
+    assert mistake.startswith("conf/local/dagster.yml: executors.fast.in_process.x: unknown key.")
+
+
+def test_a_job_in_two_files_of_one_environment_is_told_with_both(project: Project) -> None:
+    other = project.path / "conf/base/dagster_more.yml"
+    other.write_text(JOB, encoding="utf-8")
+    try:
+        message = told(project)
+    finally:
+        other.unlink()
+    assert "Duplicate keys found in" in message
+    assert "conf/base/dagster.yml" in message
+    assert "conf/base/dagster_more.yml" in message
+    assert message.endswith(": jobs")
+
+
+def test_a_project_without_dagster_yml_is_told_where_to_write_it(project: Project) -> None:
+    for env in ("base", "local"):
+        (project.path / f"conf/{env}/dagster.yml").unlink()
+    assert mistakes(project, env="prod") == [
+        "dagster.yml: there is none. Write conf/base/dagster.yml or conf/prod/dagster.yml, with "
+        "at least 'jobs: {default: {pipeline: {pipeline_name: __default__}}}'."
+    ]
+
+
+def test_an_executor_that_is_not_installed_is_told_with_its_package(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "dagster_dask", None)
+    write(project, "conf/base/dagster.yml", "jobs: {a: {pipeline: {}, executor: {dask: {}}}}")
+    (mistake,) = mistakes(project)
+    assert mistake.startswith(
+        "conf/base/dagster.yml: jobs.a.executor: executor 'dask' needs a package that is not "
+        "installed"
+    )
+    assert mistake.endswith("Install it: pip install dagster-dask")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "mistake"),
+    [
+        (
+            "raw: {type: json.JSONDatset, filepath: raw.json}",
+            "raw.type: 'json.JSONDatset' cannot be imported: Dataset 'JSONDatset' not found in "
+            "'json'. Make sure the dataset name is correct.",
+        ),
+        ("raw: {filepath: raw.json}", "raw.type: this key is required."),
+        (
+            '"{name}aw": {type: nowhere.Dataset}',
+            "raw.type: 'nowhere.Dataset' cannot be imported: No module named 'nowhere'. Please "
+            "install the missing dependencies for nowhere.Dataset",
+        ),
+        (
+            "raw: {type: json.JSONDataset, filepath: x, metadata: {group_name: my group}}",
+            "raw.metadata.group_name: 'my group' is no group name: use letters, digits and "
+            "underscores.",
+        ),
+        (
+            "raw: {type: json.JSONDataset, filepath: x, metadata: {description: 4}}",
+            "raw.metadata.description: 4 is no text. Write it in quotes.",
+        ),
+        (
+            "raw: {type: json.JSONDataset, filepath: x, metadata: important}",
+            "raw.metadata: 'important' is not valid here. Write keys with values.",
+        ),
+    ],
+)
+def test_a_mistake_in_the_catalog_is_told_with_its_file(
+    project: Project, yaml: str, mistake: str
+) -> None:
+    write(project, "conf/base/catalog.yml", yaml)
+    assert mistakes(project) == [f"conf/base/catalog.yml: {mistake}"]
+
+
+def test_a_catalog_that_is_no_yaml_is_told_with_its_line(project: Project) -> None:
+    write(project, "conf/base/catalog.yml", "raw:\n  type: [\n")
+    message = told(project)
+    assert message.startswith("The catalog configuration cannot be read: ")
+    assert "conf/base/catalog.yml, unable to read line 2" in message
+
+
+@pytest.mark.parametrize(
+    ("registry", "reason", "line"),
+    [
+        ("import nowhere\n", "ModuleNotFoundError: No module named 'nowhere'", 1),
+        ("def register_pipelines(:\n", "SyntaxError: invalid syntax", 1),
+        ("def register_pipelines():\n    raise KeyError('lost')\n", "KeyError: 'lost'", 2),
+    ],
+    ids=["import", "syntax", "raises"],
+)
+def test_a_registry_that_fails_is_told_with_its_line(
+    tmp_path: Path, request: pytest.FixtureRequest, registry: str, reason: str, line: int
+) -> None:
+    package = f"registry_{request.node.callspec.id}"
+    project = make_project(tmp_path, pipelines=registry, dagster=JOB, package=package)
+    file = tmp_path / "src" / package / "pipeline_registry.py"
+    assert told(project) == (
+        f"The pipelines of {package!r} cannot be loaded: {reason} ({file}, line {line})"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:An error occurred while importing")
+def test_a_pipeline_that_kedro_leaves_out_is_told_with_its_line(tmp_path: Path) -> None:
+    nodes = "src/found/pipelines/training/nodes.py"
+    project = make_project(
+        tmp_path,
+        package="found",
+        pipelines="""\
+        from kedro.framework.project import find_pipelines
+
+
+        def register_pipelines():
+            return find_pipelines()
+        """,
+        dagster="jobs: {train: {pipeline: {pipeline_name: training}}}",
+        files={
+            "src/found/pipelines/__init__.py": "",
+            "src/found/pipelines/training/__init__.py": "from .nodes import train\n",
+            nodes: "import sys\nimport nowhere\n",
+        },
+    )
+    assert mistakes(project) == [
+        "conf/base/dagster.yml: jobs.train.pipeline.pipeline_name: pipeline 'training' is not "
+        "registered: module found.pipelines.training fails on import: ModuleNotFoundError: No "
+        f"module named 'nowhere' ({tmp_path / nodes}, line 2)"
+    ]
+
+
+@pytest.mark.parametrize("name", ["my-package", "no.such.package", "1 2"])
+def test_a_package_name_that_python_cannot_import_is_told(tmp_path: Path, name: str) -> None:
+    project = make_project(tmp_path, pipelines=PIPELINES, dagster=JOB)
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace('_name = "shop"', f'_name = "{name}"', 1))
+    assert told(project) == (
+        f"{pyproject}: tool.kedro.package_name: there is no Python package {name!r} in its source "
+        "folder. Correct the name there."
+    )
+    with pytest.raises(KedroDagsterError, match=f"no Python package '{name}'. Install the project"):
+        KedroProjectTranslator(package_name=name)
+
+
+def test_settings_that_cannot_be_imported_are_told_with_their_line(tmp_path: Path) -> None:
+    project = make_project(
+        tmp_path, pipelines=PIPELINES, settings="\nimport nowhere\n", package="unsettled"
+    )
+    file = tmp_path / "src/unsettled/settings.py"
+    assert told(project) == (
+        "The settings of the Kedro project, unsettled.settings, cannot be imported: "
+        f"ModuleNotFoundError: No module named 'nowhere' ({file}, line 2)"
+    )
+
+
+def test_a_folder_without_a_project_is_told(tmp_path: Path) -> None:
+    with pytest.raises(KedroDagsterError, match=f"{tmp_path} is not a Kedro project: "):
+        KedroProjectTranslator(tmp_path)
