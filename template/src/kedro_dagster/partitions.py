@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from string import Formatter
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.partitions.utils.mapping import infer_partition_mapping
 from dagster._core.instance import DynamicPartitionsStore
 from parse import parse  # type: ignore[import-untyped]
+
+from .errors import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,26 @@ class Partitioning:
         found = (mapping for pattern, mapping in self.mappings.items() if parse(pattern, name))
         return next(found, None)
 
+    # Kept, so that to ask for each of n keys does not take n times n steps
+
+    @cached_property
+    def static_keys(self) -> frozenset[str]:
+        """The keys of static partitions."""
+        return frozenset(all_keys(self.definition))
+
+    @cached_property
+    def sources(self) -> Mapping[int, Mapping[str, list[str]]]:
+        """By static mapping and key of the dataset that is written, the keys it is made from."""
+        found: dict[int, dict[str, list[str]]] = {}
+        for mapping in self.mappings.values():
+            if type(mapping) is dg.StaticPartitionMapping:
+                inverse = found.setdefault(id(mapping), {})
+                table = mapping.downstream_partition_keys_by_upstream_partition_key
+                for key, targets in table.items():
+                    for target in [targets] if isinstance(targets, str) else targets:
+                        inverse.setdefault(target, []).append(key)
+        return found
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -75,13 +100,32 @@ def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
     if config is None:
         return None
     mappings = entry.get("partition_mappings", entry.get("partition_mapping")) or {}
+    if not isinstance(mappings, Mapping):
+        raise ValueError(f"partition_mappings: give a mapping by dataset, not {mappings!r}.")
+    definition = _build(config, dg.PartitionsDefinition, "partition")
+    _check_layout(entry.get("layout"), definition)
     return Partitioning(
-        _build(config, dg.PartitionsDefinition, "partition"),
+        definition,
         {
             target: _build(mapping, dg.PartitionMapping, f"partition_mappings.{target}")
             for target, mapping in mappings.items()
         },
     )
+
+
+def _check_layout(layout: Any, definition: dg.PartitionsDefinition[str]) -> None:
+    """Refuse a layout by which two partitions would have one file."""
+    if layout is None:
+        return
+    if not isinstance(definition, dg.MultiPartitionsDefinition):
+        raise ValueError("layout: only a MultiPartitionsDefinition has dimensions to lay out.")
+    named = {name for _, name, _, _ in Formatter().parse(str(layout)) if name is not None}
+    dimensions = set(definition.partition_dimension_names)
+    if named != dimensions:
+        wanted = "/".join(f"{{{name}}}" for name in definition.partition_dimension_names)
+        raise ValueError(
+            f"layout: {layout!r} must name each dimension and nothing else, as in {wanted!r}."
+        )
 
 
 def _build(config: Any, base: type, where: str) -> Any:
@@ -105,9 +149,10 @@ def _build(config: Any, base: type, where: str) -> Any:
         for key, value in config.items()
         if key != "type"
     }
-    keys = arguments.get("partition_keys")
-    if keys is not None:
-        arguments["partition_keys"] = _checked_keys(keys, f"{where}.partition_keys")
+    for name in _KEYS & arguments.keys():
+        arguments[name] = _checked_keys(arguments[name], f"{where}.{name}")
+    for name in _KEY_TABLES & arguments.keys():
+        arguments[name] = _text(arguments[name])
     try:
         return found(**arguments)
     except Exception as error:  # whatever the class has to say of its arguments
@@ -115,6 +160,15 @@ def _build(config: Any, base: type, where: str) -> Any:
 
 
 _SPELLINGS = {"partitions": "partition_keys"}
+_KEYS = {"partition_keys"}
+_KEY_TABLES = {"downstream_partition_keys_by_upstream_partition_key"}
+
+
+def _text(value: Any) -> Any:
+    """Write keys as text: in YAML, the key 1 is a number."""
+    if isinstance(value, Mapping):
+        return {str(key): _text(inner) for key, inner in value.items()}
+    return [str(key) for key in value] if isinstance(value, (list, tuple)) else str(value)
 
 
 def _build_inner(value: Any, where: str) -> Any:
@@ -130,7 +184,7 @@ def _checked_keys(keys: Any, where: str) -> list[str]:
     if not isinstance(keys, Sequence) or isinstance(keys, str) or not keys:
         raise ValueError(f"{where}: give a list of one key or more, not {keys!r}.")
     names = [str(key) for key in keys]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"{where}: {', '.join(twice)} is there twice.")
     for name in names:
         check_key(name, where)
@@ -175,13 +229,21 @@ def upstream_keys(
     """
     up, down = upstream.definition, downstream.definition
     mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
+    keys = tuple(keys)
+    if type(mapping) is dg.StaticPartitionMapping:
+        sources = upstream.sources[id(mapping)]
+        return tuple(dict.fromkeys(source for key in keys for source in sources.get(key, ())))
+    if type(mapping) is dg.IdentityPartitionMapping and (
+        up == down or (upstream.is_static and upstream.static_keys.issuperset(keys))
+    ):
+        return keys
     try:
         with dg.partition_loading_context(dynamic_partitions_store=store):
             result = mapping.get_upstream_mapped_partitions_result_for_partitions(
-                down.subset_with_partition_keys(list(keys)), down, up
+                down.subset_with_partition_keys(keys), down, up
             )
             missing = result.required_but_nonexistent_subset.get_partition_keys()
-            found = typed_keys(up, result.partitions_subset.get_partition_keys())
+            found = typed_keys(up, sorted(result.partitions_subset.get_partition_keys()))
     except Exception as error:  # a mapping of any kind may refuse in its own way
         raise ValueError(str(error)) from error
     if missing:
@@ -190,6 +252,31 @@ def upstream_keys(
             "not have. Give partition_mappings for the dataset."
         )
     return found
+
+
+def check_mapping(upstream: Partitioning, downstream: Partitioning, downstream_name: str) -> None:
+    """Ask Dagster whether the partitions of a dataset can be made from those of another.
+
+    Args:
+        upstream: The dataset that is read.
+        downstream: The dataset that is written.
+        downstream_name: Its name, for which the upstream dataset may have a mapping.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    up, down = upstream.definition, downstream.definition
+    mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
+    try:
+        mapping.validate_partition_mapping(up, down)
+    except Exception as error:  # a mapping of any kind may refuse in its own way
+        raise ValueError(f"for {downstream_name!r}: {error}") from error
+    named = set(getattr(mapping, "partition_keys", ()))
+    if upstream.is_static and (unknown := sorted(named - upstream.static_keys)):
+        raise ValueError(
+            f"for {downstream_name!r}: there is no partition {unknown[0]!r}. "
+            f"{did_you_mean(unknown[0], upstream.static_keys)}"
+        )
 
 
 def all_keys(

@@ -29,6 +29,7 @@ from .partitions import (
     Partitioning,
     Scope,
     all_keys,
+    check_mapping,
     read_partitioning,
     typed_keys,
     upstream_keys,
@@ -256,18 +257,19 @@ def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> Projec
             mistakes += selection
     datasets, faults = _plan_datasets(project, pipelines.values())
     mistakes += faults
-    mistakes += _faulty_mappings(project, datasets)
+    misfits = [] if faults else list(_faulty_mappings(project, pipelines.values(), datasets))
+    mistakes += misfits
     steps, jobs = _Steps(), {}
     for name, pipeline in pipelines.items():
         options = project.config.jobs[name]
         groups = _group(options, pipeline, datasets)
         if cycle := _find_cycle(_group_graph(groups)):
             mistakes.append(project.mistake(("jobs", name, "group_by"), _cycle_message(cycle)))
-        if faults:
+        if faults or misfits:
             continue  # what a step is depends on what its datasets are
         try:
-            partitioning = _job_partitioning(options, pipeline, datasets)
-            found = _job_steps(name, groups, datasets, steps, fans_out=partitioning is None)
+            partitioning, fans_out = _job_partitioning(options, pipeline, datasets)
+            found = _job_steps(name, groups, datasets, steps, fans_out)
         except ValueError as error:
             mistakes.append(project.mistake(("jobs", name, "pipeline"), str(error)))
             continue
@@ -348,12 +350,23 @@ def _nodes_making(nodes: Sequence[Node], wanted: set[str], transient: frozenset[
 
 
 def _faulty_mappings(
-    project: KedroProject, datasets: Mapping[str, DatasetPlan]
+    project: KedroProject, pipelines: Iterable[Pipeline], datasets: Mapping[str, DatasetPlan]
 ) -> Iterator[Mistake]:
-    """Find the partition mappings to datasets that are not partitioned, or not there."""
-    for name, partitioning in _partitioned(datasets, datasets).items():
+    """Find the partition mappings to datasets that are not there, or that do not fit."""
+    pairs = {
+        (read, written): None
+        for pipeline in pipelines
+        for node in pipeline.nodes
+        for read in _partitioned(data_inputs(node), datasets)
+        for written in _partitioned(data_outputs(node), datasets)
+    }
+    partitioned = _partitioned(datasets, datasets)
+    for name, partitioning in partitioned.items():
         for target in partitioning.mappings:
-            if "{" in target or (target in datasets and datasets[target].partitioning):
+            if "{" in target:
+                continue
+            if target in partitioned:
+                pairs[name, target] = None
                 continue
             place, variant = ("partition_mappings", target), datasets[name].variants[0]
             if target in datasets:
@@ -362,6 +375,12 @@ def _faulty_mappings(
             elif target not in project.catalog.config:
                 message = f"there is no dataset {target!r}. {did_you_mean(target, datasets)}"
                 yield project.catalog_mistake(variant, place, message)
+    for name, target in pairs:
+        try:
+            check_mapping(partitioned[name], partitioned[target], target)
+        except ValueError as error:
+            variant = datasets[name].variants[0]
+            yield project.catalog_mistake(variant, ("partition_mappings",), str(error))
 
 
 def _faulty_sensors(
@@ -745,8 +764,10 @@ def _partitioned(
 
 def _leader(
     node: Node, datasets: Mapping[str, DatasetPlan]
-) -> tuple[str | None, Partitioning | None]:
+) -> tuple[str, Partitioning] | None:
     """The dataset whose partitions a node runs for, one at a time; none where it wants them all.
+
+    It is one that the node writes, or one that it reads where it writes no data.
 
     Raises:
         ValueError: The node's outputs have no partitions in common.
@@ -766,10 +787,11 @@ def _leader(
                 "have the same partitions. Make two nodes of it."
             )
         return first, written[first]
-    read = list(_partitioned(data_inputs(node), datasets).values())
-    if data or not read or any(other.definition != read[0].definition for other in read):
-        return None, None
-    return None, read[0]
+    read = _partitioned(data_inputs(node), datasets)
+    first = next(iter(read), "")
+    if data or any(other.definition != read[first].definition for other in read.values()):
+        return None
+    return (first, read[first]) if read else None
 
 
 def scopes_of(
@@ -783,7 +805,8 @@ def scopes_of(
     Args:
         node: The node.
         datasets: The datasets of the project.
-        keys: Keys of the partitions that it writes, or that it reads if it writes no data.
+        keys: Keys of the partitions that it writes, or that it reads if it writes no data; none
+            for all that it reads.
         store: The Dagster instance, which knows dynamic keys.
 
     Returns:
@@ -792,26 +815,32 @@ def scopes_of(
     Raises:
         ValueError: A mapping does not fit its datasets.
     """
-    target, leader = _leader(node, datasets)
-    if leader and not keys:
+    written = _partitioned(data_outputs(node), datasets)
+    if written and not keys:
         raise ValueError(
             f"node {node.name!r} runs for one partition at a time: give the run a partition key."
         )
-    keys = typed_keys(leader.definition, keys) if leader else ()
-    scopes = {name: Scope(keys) for name in _partitioned(data_outputs(node), datasets)}
+    leader = _leader(node, datasets)
+    keys = typed_keys(leader[1].definition, keys) if leader else ()
+    scopes = dict.fromkeys(written, Scope(keys))
     for name, partitioning in _partitioned(data_inputs(node), datasets).items():
-        mapping = partitioning.mapping_to(target) if target else None
-        if leader is None or isinstance(mapping, dg.AllPartitionMapping):
+        mappings = {target: partitioning.mapping_to(target) for target in written}
+        wants_all = any(isinstance(one, dg.AllPartitionMapping) for one in mappings.values())
+        if wants_all or not keys:
             everything = all_keys(partitioning.definition, store)
             scopes[name] = Scope(everything, optional=not partitioning.is_static)
-        elif target is None:
+        elif not written:
             scopes[name] = Scope(keys)
         else:
-            try:
-                found = upstream_keys(partitioning, leader, target, keys, store)
-            except ValueError as error:
-                raise ValueError(f"dataset {name!r}, for {target!r}: {error}") from error
-            scopes[name] = Scope(found)
+            found: dict[str, None] = {}
+            targets = {id(mapping): target for target, mapping in mappings.items()}
+            for target in targets.values():
+                try:
+                    of_target = upstream_keys(partitioning, written[target], target, keys, store)
+                except ValueError as error:
+                    raise ValueError(f"dataset {name!r}, for {target!r}: {error}") from error
+                found.update(dict.fromkeys(of_target))
+            scopes[name] = Scope(tuple(found))
     return scopes
 
 
@@ -879,22 +908,21 @@ def _fan_out(
         whole = _partitioned(names, datasets).items()
         return [((), {name: Scope(all_keys(one.definition)) for name, one in whole})]
     (node,) = group
-    _, leader = _leader(node, datasets)
+    leader = _leader(node, datasets)
     if leader is None:
         return [((), scopes_of(node, datasets, ()))]
-    return [((key,), scopes_of(node, datasets, [key])) for key in all_keys(leader.definition)]
+    return [((key,), scopes_of(node, datasets, [key])) for key in all_keys(leader[1].definition)]
 
 
 def _job_partitioning(
     options: JobOptions, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
-) -> Partitioning | None:
-    """The partitions of which a run of a job takes one; none where it takes all there are.
+) -> tuple[Partitioning | None, bool]:
+    """The partitions of which a run of a job takes one, and whether its nodes fan out instead.
 
     Raises:
         ValueError: The datasets of the job have partitions that one run cannot hold.
     """
-    for node in pipeline.nodes:
-        _leader(node, datasets)
+    leaders = dict(filter(None, (_leader(node, datasets) for node in pipeline.nodes)))
     names = list(dict.fromkeys(map(strip_transcoding, sorted(pipeline.datasets()))))
     involved = _partitioned((name for name in names if name in datasets), datasets)
     if options.partitions == "fan_out":
@@ -904,20 +932,18 @@ def _job_partitioning(
                     f"'partitions: fan_out' wants all keys to be known beforehand, and those of "
                     f"{name!r} are not. Leave it out."
                 )
-        return None
+        return None, True
     if options.partitions is None and all(one.fans_out for one in involved.values()):
-        return None
-    written = map(strip_transcoding, sorted(pipeline.all_outputs()))
-    leading = _partitioned(written, datasets) or involved
-    first = next(iter(leading), None)
-    for name, partitioning in leading.items():
-        if first and partitioning.definition != leading[first].definition:
+        return None, True
+    first = next(iter(leaders), "")
+    for name, partitioning in leaders.items():
+        if partitioning.definition != leaders[first].definition:
             raise ValueError(
                 f"one run cannot hold the partitions of both {first!r} and {name!r}. Make a job "
                 "for each, or, where all keys are static, 'partitions: fan_out'; or materialise "
                 "the assets, with a backfill."
             )
-    return leading[first] if first else None
+    return leaders.get(first), False
 
 
 # --- Who makes each asset -----------------------------------------------------------------------
