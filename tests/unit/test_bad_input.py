@@ -97,8 +97,10 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         ("jobs:\n\tall: 1\n", "line 2, column 1: found character that cannot start any token."),
         (
             "- jobs\n",
-            "its top level must have the keys 'dev', 'executors', 'schedules', 'loggers', "
-            "'sensors', 'jobs'.",
+            (
+                "its top level must have the keys 'dev', 'executors', 'schedules', 'loggers', "
+                "'sensors', 'jobs'."
+            ),
         ),
         (
             "jobs:\n  all: {pipeline: {}}\n  all: {pipeline: {}}\n",
@@ -117,8 +119,10 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         ),
         (
             "jobs: {all: {pipeline: {node_name: [clean_node]}}}",
-            "jobs.all.pipeline.node_name: unknown key. Did you mean 'node_names' or "
-            "'node_namespaces' or 'pipeline_name'?",
+            (
+                "jobs.all.pipeline.node_name: unknown key. Did you mean 'node_names' or "
+                "'node_namespaces' or 'pipeline_name'?"
+            ),
         ),
         (
             f"schedules: {{night: {{cron_schedule: '@daily', timezone: UTC}}}}\n{JOB}",
@@ -141,23 +145,31 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         # Values
         (
             "dev: {log_level: loud}",
-            "dev.log_level: 'loud' is not allowed. Allowed: 'critical', 'error', 'warning', "
-            "'info' or 'debug'.",
+            (
+                "dev.log_level: 'loud' is not allowed. Allowed: 'critical', 'error', 'warning', "
+                "'info' or 'debug'."
+            ),
         ),
         (
             "dev: {port: high}",
-            "dev.port: 'high' is not valid: input should be a valid integer, unable to parse "
-            "string as an integer.",
+            (
+                "dev.port: 'high' is not valid: input should be a valid integer, unable to parse "
+                "string as an integer."
+            ),
         ),
         (
             "loggers: {audit: {log_level: loud}}",
-            "loggers.audit.log_level: 'loud' is not allowed. Allowed: 'CRITICAL', 'ERROR', "
-            "'WARNING', 'INFO' or 'DEBUG'.",
+            (
+                "loggers.audit.log_level: 'loud' is not allowed. Allowed: 'CRITICAL', 'ERROR', "
+                "'WARNING', 'INFO' or 'DEBUG'."
+            ),
         ),
         (
             "jobs: {all: {pipeline: {}, group_by: nodes}}",
-            "jobs.all.group_by: 'nodes' is not allowed. Allowed: 'memory', 'namespace' or "
-            "'pipeline'.",
+            (
+                "jobs.all.group_by: 'nodes' is not allowed. Allowed: 'memory', 'namespace' or "
+                "'pipeline'."
+            ),
         ),
         (
             "jobs: {all: {pipeline: {pipeline_name: a, pipeline_names: [b]}}}",
@@ -173,8 +185,10 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         ),
         (
             "schedules: {night: {cron_schedule: '@daily', execution_timezone: Europe/Pariss}}",
-            "schedules.night.execution_timezone: 'Europe/Pariss' is not a time zone. Write one "
-            "like 'Europe/Paris'.",
+            (
+                "schedules.night.execution_timezone: 'Europe/Pariss' is not a time zone. Write one "
+                "like 'Europe/Paris'."
+            ),
         ),
         # Names
         ("jobs: {my-job: {pipeline: {}}}", f"jobs.my-job: 'my-job' {NOT_A_NAME}"),
@@ -189,8 +203,10 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         ),
         (
             "jobs: {all: {pipeline: {}, schedule: nightly}}",
-            "jobs.all.schedule: 'nightly' is not defined in 'schedules'. There is none to choose "
-            "from.",
+            (
+                "jobs.all.schedule: 'nightly' is not defined in 'schedules'. There is none to choose "
+                "from."
+            ),
         ),
         (
             "loggers: {audit: {}}\njobs: {all: {pipeline: {}, loggers: [file]}}",
@@ -199,18 +215,24 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         # Pipelines and their filters
         (
             "jobs: {all: {pipeline: {pipeline_name: lerning}}}",
-            "jobs.all.pipeline.pipeline_name: pipeline 'lerning' is not registered. Did you mean "
-            "'learning'?",
+            (
+                "jobs.all.pipeline.pipeline_name: pipeline 'lerning' is not registered. Did you mean "
+                "'learning'?"
+            ),
         ),
         (
             "jobs: {all: {pipeline: {pipeline_names: [learning, nope]}}}",
-            "jobs.all.pipeline.pipeline_names: pipeline 'nope' is not registered. Allowed: "
-            "'__default__', 'empty', 'learning'.",
+            (
+                "jobs.all.pipeline.pipeline_names: pipeline 'nope' is not registered. Allowed: "
+                "'__default__', 'empty', 'learning'."
+            ),
         ),
         (
             "jobs: {all: {pipeline: {from_nodes: clean_nod}}}",
-            "jobs.all.pipeline.from_nodes: 'clean_nod' is not in the pipeline. Did you mean "
-            "'clean_node'?",
+            (
+                "jobs.all.pipeline.from_nodes: 'clean_nod' is not in the pipeline. Did you mean "
+                "'clean_node'?"
+            ),
         ),
         (
             "jobs: {all: {pipeline: {tags: [prepared]}}}",
@@ -218,8 +240,10 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         ),
         (
             "jobs: {all: {pipeline: {node_namespaces: [train]}}}",
-            "jobs.all.pipeline.node_namespaces: 'train' is not in the pipeline. Did you mean "
-            "'training'?",
+            (
+                "jobs.all.pipeline.node_namespaces: 'train' is not in the pipeline. Did you mean "
+                "'training'?"
+            ),
         ),
         (
             "jobs: {all: {pipeline: {from_inputs: [row]}}}",
@@ -227,9 +251,11 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         ),
         (
             "jobs: {all: {pipeline: {tags: [prepare], node_names: [training.train_node]}}}",
-            "jobs.all.pipeline: selects no node: Pipeline contains no nodes after applying all "
-            "provided filters. Please ensure that at least one pipeline with nodes has been "
-            "defined.",
+            (
+                "jobs.all.pipeline: selects no node: Pipeline contains no nodes after applying all "
+                "provided filters. Please ensure that at least one pipeline with nodes has been "
+                "defined."
+            ),
         ),
         (
             "jobs: {all: {pipeline: {pipeline_name: empty}}}",
@@ -238,42 +264,62 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         # Executors
         (
             "jobs: {all: {pipeline: {}, executor: {in_process: {}, multiprocess: {}}}}",
-            "jobs.all.executor: an executor is one name with its options, such as {multiprocess: "
-            "{max_concurrent: 2}}; this is {'in_process': {}, 'multiprocess': {}}.",
+            (
+                "jobs.all.executor: an executor is one name with its options, such as {multiprocess: "
+                "{max_concurrent: 2}}; this is {'in_process': {}, 'multiprocess': {}}."
+            ),
         ),
         (
             "jobs: {all: {pipeline: {}, executor: {multiproces: {}}}}",
-            "jobs.all.executor: there is no executor 'multiproces'. Did you mean 'multiprocess' "
-            "or 'multiprocess_executor' or 'in_process'? Any other is named by its dotted path.",
+            (
+                "jobs.all.executor: there is no executor 'multiproces'. Did you mean 'multiprocess' "
+                "or 'multiprocess_executor' or 'in_process'? Any other is named by its dotted path."
+            ),
         ),
         (
-            "executors: {fast: {multiprocess: {max_concurrent: many}}}\n"
-            "jobs: {all: {pipeline: {}, executor: fast}}",
-            "executors.fast.multiprocess.max_concurrent: 'many' is not valid: its type must be "
-            "Int.",
+            (
+                "executors: {fast: {multiprocess: {max_concurrent: many}}}\n"
+                "jobs: {all: {pipeline: {}, executor: fast}}"
+            ),
+            (
+                "executors.fast.multiprocess.max_concurrent: 'many' is not valid: its type must be "
+                "Int."
+            ),
         ),
         (
             "jobs: {all: {pipeline: {}, executor: {multiprocess: {max_concurent: 2}}}}",
-            "jobs.all.executor.multiprocess.max_concurent: unknown key. Did you mean "
-            "'max_concurrent' or 'tag_concurrency_limits'?",
+            (
+                "jobs.all.executor.multiprocess.max_concurent: unknown key. Did you mean "
+                "'max_concurrent' or 'tag_concurrency_limits'?"
+            ),
         ),
         (
-            "jobs: {all: {pipeline: {}, executor: "
-            "{multiprocess: {start_method: {forkserver: {preload: []}}}}}}",
-            "jobs.all.executor.multiprocess.start_method.forkserver.preload: unknown key. Did you "
-            "mean 'preload_modules'?",
+            (
+                "jobs: {all: {pipeline: {}, executor: "
+                "{multiprocess: {start_method: {forkserver: {preload: []}}}}}}"
+            ),
+            (
+                "jobs.all.executor.multiprocess.start_method.forkserver.preload: unknown key. Did you "
+                "mean 'preload_modules'?"
+            ),
         ),
         # Loggers
         (
             "loggers: {audit: {handlers: {file: {class: logging.FileHandlr}}}}",
-            "loggers.audit.handlers.file.class: 'logging.FileHandlr' cannot be imported: No "
-            "module named 'logging.FileHandlr'. Write one like 'logging.StreamHandler'.",
+            (
+                "loggers.audit.handlers.file.class: 'logging.FileHandlr' cannot be imported: No "
+                "module named 'logging.FileHandlr'. Write one like 'logging.StreamHandler'."
+            ),
         ),
         (
-            "loggers: {audit: {handlers: {file: {class: logging.StreamHandler, "
-            "formatter: plane}}, formatters: {plain: {}}}}",
-            "loggers.audit.handlers.file.formatter: 'plane' is not defined in 'formatters'. Did "
-            "you mean 'plain'?",
+            (
+                "loggers: {audit: {handlers: {file: {class: logging.StreamHandler, "
+                "formatter: plane}}, formatters: {plain: {}}}}"
+            ),
+            (
+                "loggers.audit.handlers.file.formatter: 'plane' is not defined in 'formatters'. Did "
+                "you mean 'plain'?"
+            ),
         ),
     ],
 )
@@ -334,8 +380,10 @@ def test_a_project_without_dagster_yml_is_told_where_to_write_it(project: Projec
     for env in ("base", "local"):
         (project.path / f"conf/{env}/dagster.yml").unlink()
     assert mistakes(project, env="prod") == [
-        "dagster.yml: there is none. Write conf/base/dagster.yml or conf/prod/dagster.yml, with "
-        "at least 'jobs: {default: {pipeline: {pipeline_name: __default__}}}'."
+        (
+            "dagster.yml: there is none. Write conf/base/dagster.yml or conf/prod/dagster.yml, with "
+            "at least 'jobs: {default: {pipeline: {pipeline_name: __default__}}}'."
+        )
     ]
 
 
@@ -357,19 +405,25 @@ def test_an_executor_that_is_not_installed_is_told_with_its_package(
     [
         (
             "raw: {type: json.JSONDatset, filepath: raw.json}",
-            "raw.type: 'json.JSONDatset' cannot be imported: Dataset 'JSONDatset' not found in "
-            "'json'. Make sure the dataset name is correct.",
+            (
+                "raw.type: 'json.JSONDatset' cannot be imported: Dataset 'JSONDatset' not found in "
+                "'json'. Make sure the dataset name is correct."
+            ),
         ),
         ("raw: {filepath: raw.json}", "raw.type: this key is required."),
         (
             '"{name}aw": {type: nowhere.Dataset}',
-            "raw.type: 'nowhere.Dataset' cannot be imported: No module named 'nowhere'. Please "
-            "install the missing dependencies for nowhere.Dataset",
+            (
+                "raw.type: 'nowhere.Dataset' cannot be imported: No module named 'nowhere'. Please "
+                "install the missing dependencies for nowhere.Dataset"
+            ),
         ),
         (
             "raw: {type: json.JSONDataset, filepath: x, metadata: {group_name: my group}}",
-            "raw.metadata.group_name: 'my group' is no group name: use letters, digits and "
-            "underscores.",
+            (
+                "raw.metadata.group_name: 'my group' is no group name: use letters, digits and "
+                "underscores."
+            ),
         ),
         (
             "raw: {type: json.JSONDataset, filepath: x, metadata: {description: 4}}",
@@ -436,9 +490,11 @@ def test_a_pipeline_that_kedro_leaves_out_is_told_with_its_line(tmp_path: Path) 
         },
     )
     assert mistakes(project) == [
-        "conf/base/dagster.yml: jobs.train.pipeline.pipeline_name: pipeline 'training' is not "
-        "registered: module found.pipelines.training fails on import: ModuleNotFoundError: No "
-        f"module named 'nowhere' ({tmp_path / nodes}, line 2)"
+        (
+            "conf/base/dagster.yml: jobs.train.pipeline.pipeline_name: pipeline 'training' is not "
+            "registered: module found.pipelines.training fails on import: ModuleNotFoundError: No "
+            f"module named 'nowhere' ({tmp_path / nodes}, line 2)"
+        )
     ]
 
 
