@@ -1,4 +1,4 @@
-"""The sessions of this repository: `nox` runs lint, types and tests; `nox -l` lists the others."""
+"""The sessions of this repository: `nox` runs lint, types and all tests; `nox -l` lists others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "mlflow"]
 
 REPOSITORY = Path(__file__).parent
 DEMO_HOME = ".dagster-demo"  # the Dagster instance of a demo, which also marks its folder
@@ -41,7 +41,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest, such as `-m "not slow"`."""
     install_groups(session, "test")
-    session.run("pytest", "--numprocesses=auto", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "--ignore=tests/integration", *session.posargs)
+
+
+@nox.session
+def mlflow(session: nox.Session) -> None:
+    """Run the tests that need kedro-mlflow, which no other test is to find installed."""
+    install_groups(session, "mlflow")
+    session.run("pytest", "tests/integration", *session.posargs)
 
 
 @nox.session

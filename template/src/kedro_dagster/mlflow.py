@@ -55,8 +55,9 @@ def opened(hook_manager: PluginManager) -> dict[str, str]:
     run, tracking_uri = mlflow.get_run(hook.run_id), mlflow.get_tracking_uri()
     tags = {RUN_ID_TAG: run.info.run_id}
     if not tracking_uri.startswith("databricks"):
-        address = f"{_address(hook, tracking_uri)}/#/experiments/{run.info.experiment_id}"
-        tags[RUN_URL_TAG] = f"{address}/runs/{run.info.run_id}"
+        address = ui_address(hook.mlflow_config, tracking_uri)
+        path = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        tags[RUN_URL_TAG] = f"{address}/#/{path}"
     return tags
 
 
@@ -148,10 +149,17 @@ def _resume_once(hook: Any) -> None:
     hook.mlflow_config.tracking.run.nested = False
 
 
-def _address(hook: Any, tracking_uri: str) -> str:
-    """The address that ``kedro mlflow ui`` opens, without credentials."""
+def ui_address(config: Any, tracking_uri: str) -> str:
+    """Find the address that ``kedro mlflow ui`` opens.
+
+    Args:
+        config: The configuration of kedro-mlflow.
+        tracking_uri: Where MLflow stores its runs.
+
+    Returns:
+        The address, without credentials.
+    """
     parts = urlsplit(tracking_uri)
     if parts.scheme not in ("http", "https"):
-        ui = hook.mlflow_config.ui
-        return f"http://{ui.host}:{ui.port}"
+        return f"http://{config.ui.host}:{config.ui.port}"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
