@@ -50,7 +50,9 @@ class CatalogTranslator:
 
     def _dependency(self, upstream: DatasetPlan, downstream: DatasetPlan) -> dg.AssetDep:
         partitioning = upstream.partitioning
-        mapping = partitioning.mapping_to(downstream.name) if partitioning else None
+        mapping = None
+        if partitioning and downstream.partitioning:  # a pattern may match any dataset
+            mapping = partitioning.mapping_to(downstream.name)
         return dg.AssetDep(self.get_asset_key(upstream), partition_mapping=mapping)
 
     def external_assets(self) -> list[dg.AssetSpec]:

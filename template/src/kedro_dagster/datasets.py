@@ -48,23 +48,22 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         self._saved: set[str] = set()
 
     @contextmanager
-    def in_scope(self, scope: Scope, name: str, node: str, in_chunks: bool) -> Iterator[None]:
+    def in_scope(self, scope: Scope, about: str, in_chunks: bool = False) -> Iterator[None]:
         """Hold just some partitions for as long as a node runs.
 
         Args:
             scope: The partitions.
-            name: The dataset's name in the catalog, for messages.
-            node: The node's name, for messages.
-            in_chunks: Whether the node saves one chunk after the other.
+            about: What to call the node and the dataset in messages.
+            in_chunks: Whether the node saves its partitions one chunk after the other.
 
         Raises:
-            DatasetError: The node saved some of the partitions, but not all.
+            DatasetError: The node has not saved all chunks.
         """
         before, self._scope, self._saved = self._scope, scope, set()
-        self._about, self._in_chunks = f"Node {node!r}, dataset {name!r}", in_chunks
+        self._about, self._in_chunks = about, in_chunks
         try:
             yield
-            if self._saved:
+            if in_chunks:
                 self._check_saved(self._saved)
         finally:
             self._scope = before
@@ -93,6 +92,8 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
 
     def load(self) -> dict[str, Callable[[], Any]]:
         """Give a load function for each partition: those in scope, or all in the folder."""
+        if self._scope and not self._scope.keys:
+            return {}  # what a mapping says of the first window of all, for one
         if self._scope and not self._scope.optional:
             for key in self._scope.keys:
                 if not self._filesystem.exists(self.path_of(key)):
@@ -126,7 +127,7 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
     def _list_partitions(self) -> list[str]:
         if self._scope is None:
             return list(super()._list_partitions())
-        paths = [self.path_of(key) for key in self._scope.keys]
+        paths = sorted(self.path_of(key) for key in self._scope.keys)  # as in the folder
         if self._scope.optional:
             return [path for path in paths if self._filesystem.exists(path)]
         return paths

@@ -18,6 +18,7 @@ from kedro.framework.session import KedroSession
 from kedro.io import (
     AbstractDataset,
     AbstractVersionedDataset,
+    CachedDataset,
     CatalogProtocol,
     MemoryDataset,
     SharedMemoryDataset,
@@ -227,6 +228,11 @@ def share_in_process(dataset: Any) -> None:
         dataset.shared_memory_dataset = MemoryDataset()
 
 
+def wrapped(dataset: Any) -> Any:
+    """What a ``CachedDataset`` wraps; any other dataset as it is."""
+    return dataset._dataset if isinstance(dataset, CachedDataset) else dataset
+
+
 def pin_version(dataset: Any, version: str) -> None:
     """Load a version if it is there, even when another run has saved a later one since.
 
@@ -234,7 +240,7 @@ def pin_version(dataset: Any, version: str) -> None:
         dataset: Any dataset; one that is not versioned, or is told what to load, stays as it is.
         version: The version.
     """
-    dataset = getattr(dataset, "_dataset", dataset)  # what a CachedDataset wraps
+    dataset = wrapped(dataset)
     if not isinstance(dataset, AbstractVersionedDataset) or not dataset._version:
         return
     if not dataset._version.load and dataset._exists_function(

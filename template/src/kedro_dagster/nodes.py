@@ -17,6 +17,7 @@ from .logging import event_log
 from .partitions import Scope
 from .plan import (
     AssetStepPlan,
+    DatasetKind,
     Nodes,
     ProjectPlan,
     StepPlan,
@@ -164,6 +165,13 @@ class NodeTranslator:
             )
             run.step_done(step.name)
             return
+        if not step.nodes:
+            for name in step.outputs:
+                dataset = self.plan.datasets[name]
+                context.log_event(dg.AssetMaterialization(self.catalog.get_asset_key(dataset)))
+                yield dg.Output(None, dataset.identifier)
+            run.step_done(step.name)
+            return
         nodes = step.nodes
         for identifier, value in inputs.items():
             if value is Transient.LOST:
@@ -171,7 +179,10 @@ class NodeTranslator:
                 nodes = (*self.plan.nodes_to_recover(job, [step]), *step.nodes)
             elif value is not Transient.IN_CATALOG:
                 run.put(self.plan.by_identifier[identifier].name, value)
-        self._run_nodes(run, nodes, context, self._op_scopes(step, context))
+        gathered = step.outputs if step.keys else ()  # with all other keys, where it is nothing
+        nothing = (one for one in gathered if self.plan.datasets[one].kind is DatasetKind.NOTHING)
+        scopes = self._op_scopes(step, context)
+        self._run_nodes(run, nodes, context, scopes, frozenset(nothing))
         for name in step.outputs:
             dataset = self.plan.datasets[name]
             if dataset.persisted:

@@ -90,7 +90,8 @@ class StepPlan:
 
     Args:
         name: The name of the op.
-        nodes: The nodes, in the order they run.
+        nodes: The nodes, in the order they run; none where it just waits for the steps that give
+            a nothing dataset, one for each partition key.
         inputs: Datasets that come from outside of the step.
         outputs: Datasets that the step gives to others, or leaves behind.
         scopes: The partitions it may touch, by dataset, where they are known before the run.
@@ -131,10 +132,15 @@ class JobPlan:
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
-        """The steps that give each dataset, by partition key, or ``None`` for all of it."""
+        """The steps that give each dataset, by partition key, or ``None`` for all of it.
+
+        Those that another step without nodes waits for stand at the name with a slash.
+        """
         found: dict[str, dict[str | None, list[StepPlan]]] = {}
         for step in self.steps:
             for name in step.outputs:
+                if not step.nodes:
+                    found[f"/{name}"] = found.pop(name)
                 scope = step.scopes.get(name)
                 for key in scope.keys if scope else (None,):
                     found.setdefault(name, {}).setdefault(key, []).append(step)
@@ -150,7 +156,8 @@ class JobPlan:
         Returns:
             The steps, each once; none where the dataset comes from outside of the job.
         """
-        by_key, scope = self._producers.get(name, {}), step.scopes.get(name)
+        by_key = self._producers.get(name if step.nodes else f"/{name}", {})
+        scope = step.scopes.get(name)
         keys: Iterable[str | None] = by_key if scope is None else (*scope.keys, None)
         return list({id(one): one for key in keys for one in by_key.get(key, ())}.values())
 
@@ -708,6 +715,12 @@ class _Steps:
             self._labels[identity], nodes, tuple(dict.fromkeys(read)), outputs, scopes, keys
         )
 
+    def gather(self, name: str) -> StepPlan:
+        """Make the step that ends when all steps that give a nothing dataset have."""
+        label = f"/{name}"  # which no node is called
+        self._forms[label] = f"{format_dataset_name(name)}__all"
+        return StepPlan(label, (), (name,), (name,))
+
     def names(self, reserved: Iterable[str]) -> Mapping[str, str]:
         """The names of all steps by label; in Dagster, an op cannot be called as a job is."""
         return unique_names(self._forms, self._forms.__getitem__, reserved)
@@ -747,8 +760,12 @@ def _job_steps(
                 if datasets[output].persisted or readers[output] != {index}
             )
         )
-        for keys, scopes in _fan_out(group, datasets) if fans_out else [((), {})]:
+        fan = _fan_out(group, datasets) if fans_out else [((), {})]
+        for keys, scopes in fan:
             found.append(steps.add(group, outputs, name, scopes=scopes, keys=keys))
+        if fan[0][0]:
+            nothing = (one for one in outputs if datasets[one].kind is DatasetKind.NOTHING)
+            found += map(steps.gather, nothing)
     return found
 
 
@@ -762,9 +779,7 @@ def _partitioned(
     return {name: partitioning for name, partitioning in partitionings if partitioning}
 
 
-def _leader(
-    node: Node, datasets: Mapping[str, DatasetPlan]
-) -> tuple[str, Partitioning] | None:
+def _leader(node: Node, datasets: Mapping[str, DatasetPlan]) -> tuple[str, Partitioning] | None:
     """The dataset whose partitions a node runs for, one at a time; none where it wants them all.
 
     It is one that the node writes, or one that it reads where it writes no data.
@@ -844,7 +859,7 @@ def scopes_of(
     return scopes
 
 
-def steps_for_keys(job: JobPlan, wanted: Sequence[str] | Mapping[str, str]) -> frozenset[str]:
+def steps_for_keys(job: JobPlan, wanted: Any) -> frozenset[str]:
     """Find the steps of a job that fans out which some partition keys concern.
 
     Args:
@@ -856,20 +871,9 @@ def steps_for_keys(job: JobPlan, wanted: Sequence[str] | Mapping[str, str]) -> f
         or that they are made from, and those that are for no key at all.
 
     Raises:
-        ValueError: The job has no such key.
+        ValueError: The job has no such key, or this is neither of the two.
     """
-    keys_of: dict[Nodes, list[str]] = defaultdict(list)
-    for step in job.steps:
-        keys_of[step.nodes].extend(step.keys)
-    chosen = {nodes: _chosen(keys, wanted) for nodes, keys in keys_of.items()}
-    known = {key for keys in keys_of.values() for key in keys}
-    asked = wanted.values() if isinstance(wanted, Mapping) else wanted
-    for key in asked:
-        if key not in known:
-            raise ValueError(
-                f"partition_keys: job {job.name!r} has no partition {key!r}. "
-                f"{did_you_mean(key, known)}"
-            )
+    chosen = _chosen_keys(job, wanted)
     sources = {
         step.name: [
             one.name for name in step.inputs for one in job.producers(step, name) if one.keys
@@ -879,24 +883,55 @@ def steps_for_keys(job: JobPlan, wanted: Sequence[str] | Mapping[str, str]) -> f
     concerned = {step.name for step in job.steps if not step.keys}
     keyed = [step for step in job.steps if step.keys]
     concerned.update(step.name for step in keyed if step.keys[0] in chosen[step.nodes])
-    others = [step.name for step in keyed if not chosen[step.nodes]]
+    others = dict.fromkeys(step.name for step in keyed if not chosen[step.nodes])
     reached = {step.name for step in keyed} & concerned
     for name in others:  # what is made from the chosen partitions
         if reached.intersection(sources[name]):
             reached.add(name)
     for step in reversed(keyed):  # and what these are made from
         if step.name in reached:
-            reached.update(set(others).intersection(sources[step.name]))
+            reached.update(others.keys() & sources[step.name])
     return frozenset(concerned | reached)
 
 
-def _chosen(keys: list[str], wanted: Sequence[str] | Mapping[str, str]) -> set[str]:
-    if not isinstance(wanted, Mapping):
-        return set(wanted).intersection(keys)
-    start, end = wanted.get("start"), wanted.get("end")
-    if start not in keys or end not in keys:
-        return set()
-    return set(keys[keys.index(start) : keys.index(end) + 1])
+def _chosen_keys(job: JobPlan, wanted: Any) -> dict[Nodes, set[str]]:
+    """By nodes, the partition keys of theirs that are wanted."""
+    is_range = isinstance(wanted, Mapping) and wanted.keys() == {"start", "end"}
+    if not is_range and not (isinstance(wanted, Sequence) and wanted):
+        raise ValueError(
+            f"partition_keys: give a list of keys, or {{start: ..., end: ...}}, not {wanted!r}."
+        )
+    given = (wanted["start"], wanted["end"]) if is_range else wanted
+    asked = (given,) if isinstance(given, str) else tuple(map(str, given))
+    keys_of: dict[Nodes, list[str]] = defaultdict(list)
+    for step in job.steps:
+        keys_of[step.nodes].extend(step.keys)
+        if not step.keys and step.scopes.keys() & set(step.outputs):
+            raise ValueError(
+                f"partition_keys: step {step.name!r} of job {job.name!r} runs several nodes for "
+                "all partitions at once. Leave out 'group_by'."
+            )
+    known = {key for keys in keys_of.values() for key in keys}
+    for key in asked:
+        if key not in known:
+            raise ValueError(
+                f"partition_keys: job {job.name!r} has no partition {key!r}. "
+                f"{did_you_mean(key, known)}"
+            )
+    if not is_range:
+        return {nodes: set(asked).intersection(keys) for nodes, keys in keys_of.items()}
+    start, end = asked
+    chosen = {
+        nodes: set(keys[keys.index(start) : keys.index(end) + 1])
+        for nodes, keys in keys_of.items()
+        if {start, end} <= set(keys)
+    }
+    if not any(chosen.values()):
+        raise ValueError(
+            f"partition_keys: no dataset of job {job.name!r} has partitions from {start!r} to "
+            f"{end!r}."
+        )
+    return {nodes: chosen.get(nodes, set()) for nodes in keys_of}
 
 
 def _fan_out(

@@ -12,7 +12,7 @@ import inspect
 import logging
 import pickle
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -23,7 +23,7 @@ from dagster._check import not_none
 from kedro import __version__ as kedro_version
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
-from kedro.io import CatalogProtocol, LambdaDataset
+from kedro.io import CachedDataset, CatalogProtocol, MemoryDataset
 from kedro.io.core import generate_timestamp
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -91,7 +91,7 @@ class RunOptions:
 
     runtime_params: Mapping[str, Any] = field(default_factory=dict)
     load_versions: Mapping[str, str] = field(default_factory=dict)
-    partition_keys: Sequence[str] | Mapping[str, str] | None = None
+    partition_keys: Any = None
 
     @classmethod
     def of(cls, run_config: Mapping[str, Any]) -> RunOptions:
@@ -233,9 +233,14 @@ class KedroRun:
             scope: What the run runs.
 
         Raises:
-            ValueError: A free input of the pipeline is not in the catalog.
+            ValueError: A free input of the pipeline is not in the catalog, or the run is limited
+                to partitions that there are not.
             kedro.io.DatasetError: A dataset cannot be built.
         """
+        if self.options.partition_keys is not None:
+            if scope.job is None:
+                raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
+            self._concerned(scope.job.name)
         known = {name for name in scope.pipeline.datasets() if name in self.catalog}
         self._build(scope.pipeline.datasets())
         if missing := scope.pipeline.inputs() - known:
@@ -355,13 +360,13 @@ class KedroRun:
 
     def leaves_out(self, step: StepPlan, job_name: str) -> bool:
         """Whether a step is for other partitions than those that the run is limited to."""
-        if not self.options.partition_keys:
+        if self.options.partition_keys is None:
             return False
         return step.name not in self._concerned(job_name)
 
     @cache  # noqa: B019  # a run lives as long as its process
     def _concerned(self, job_name: str) -> frozenset[str]:
-        return steps_for_keys(self.plan.jobs[job_name], self.options.partition_keys or ())
+        return steps_for_keys(self.plan.jobs[job_name], self.options.partition_keys)
 
     def put(self, name: str, value: Any) -> None:
         """Give a transient dataset the value it has in another process."""
@@ -373,16 +378,25 @@ class KedroRun:
 
     def find(self, name: str, load: Callable[[], Any]) -> None:
         """Let hooks find the value of a transient dataset, which is loaded when they ask for it."""
-        kedro_internals.place(self.catalog, name, LambdaDataset(load, None))
+        kedro_internals.place(self.catalog, name, _ElsewhereDataset(load))
 
     @contextmanager
     def _partitions(self, node: Node, scopes: Mapping[str, Scope]) -> Iterator[None]:
         """Let the partitioned datasets in the catalog hold just the partitions in scope."""
         in_chunks = inspect.isgeneratorfunction(node.func)
         with ExitStack() as stack:
-            for name, scope in scopes.items():
-                dataset = self._dataset(name)
-                stack.enter_context(dataset.in_scope(scope, name, node.name, in_chunks))
+            for variant in dict.fromkeys((*node.inputs, *node.outputs)):
+                name = strip_transcoding(variant)
+                if name not in scopes:
+                    continue
+                dataset = self.catalog.get(variant)
+                if isinstance(dataset, CachedDataset):  # what it keeps is of one scope
+                    dataset.release()
+                    stack.callback(dataset.release)
+                about = f"Node {node.name!r}, dataset {name!r}"
+                chunks = in_chunks and variant in node.outputs
+                partitioned = kedro_internals.wrapped(dataset)
+                stack.enter_context(partitioned.in_scope(scopes[name], about, chunks))
             yield
 
     def location(self, name: str, key: str | None = None) -> dict[str, Any]:
@@ -395,7 +409,7 @@ class KedroRun:
         Returns:
             Metadata of its materialisation.
         """
-        dataset = self._dataset(name)
+        dataset = kedro_internals.wrapped(self._dataset(name))
         path = kedro_internals.location(dataset) if key is None else dataset.path_of(key)
         found: dict[str, Any] = {"path": dg.MetadataValue.path(path)} if path else {}
         if self.plan.datasets[name].versioned:
@@ -474,6 +488,19 @@ def _unpack(tag: str, run_id: str) -> dict[str, Any]:
         return {}
     packed = pickle.loads(zlib.decompress(base64.b85decode(text)))  # noqa: S301  # written above
     return {name: pickle.loads(content) for name, content in packed.items()}  # noqa: S301
+
+
+class _ElsewhereDataset(MemoryDataset):
+    """A transient dataset whose value is stored by another process."""
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        super().__init__()
+        self._find = find
+
+    def load(self) -> Any:
+        if not self._exists():
+            self.save(self._find())
+        return super().load()
 
 
 def _overlap(name: str, other: str) -> bool:
