@@ -176,7 +176,7 @@ def create_catalog(
     return context._get_catalog(
         catalog_class=settings.DATA_CATALOG_CLASS,
         save_version=save_version,
-        load_versions=dict(load_versions) or None,
+        load_versions=dict(load_versions),
     )
 
 

@@ -47,8 +47,12 @@ class PipelineTranslator:
             name=job.name,
             description=job.options.description,
             node_defs=[self._op(step) for step in job.steps],
+            # Of the steps that can run, Dagster takes the one that comes first in Kedro's order
             dependencies={
-                dg.NodeInvocation(step.name): self._dependencies(job, step) for step in job.steps
+                dg.NodeInvocation(
+                    step.name, tags={"dagster/priority": str(-index)}
+                ): self._dependencies(job, step)
+                for index, step in enumerate(job.steps)
             },
         )
         loggers = self._loggers(job)

@@ -292,10 +292,9 @@ class KedroRun:
             )
 
     def run_params(self, scope: RunScope) -> dict[str, Any]:
-        """What Kedro's pipeline hooks are told of the run."""
+        """What Kedro's pipeline hooks are told of the run; as there, what is not given is empty."""
         options = scope.job.options.pipeline if scope.job else None
-        filters = dict(options.filters) if options else {}
-        namespaces = filters.pop("node_namespaces", None)
+        filters = {key: value or [] for key, value in options.filters.items()} if options else {}
         names = [node.name for node in scope.pipeline.nodes]
         whole = scope.job is not None and scope.pipeline is scope.job.pipeline
         return {
@@ -303,16 +302,16 @@ class KedroRun:
             "project_path": self.plan.project.path.as_posix(),
             "env": self.context.env,
             "kedro_version": kedro_version,
-            "tags": filters.get("tags"),
-            "from_nodes": filters.get("from_nodes"),
-            "to_nodes": filters.get("to_nodes"),
-            "node_names": filters.get("node_names") if whole else names,
-            "from_inputs": filters.get("from_inputs"),
-            "to_outputs": filters.get("to_outputs"),
-            "load_versions": dict(self.options.load_versions) or None,
+            "tags": filters.get("tags", []),
+            "from_nodes": filters.get("from_nodes", []),
+            "to_nodes": filters.get("to_nodes", []),
+            "node_names": filters.get("node_names", []) if whole else names,
+            "from_inputs": filters.get("from_inputs", []),
+            "to_outputs": filters.get("to_outputs", []),
+            "load_versions": dict(self.options.load_versions),
             "runtime_params": dict(self.options.runtime_params),
-            "pipeline_names": scope.pipeline_names if scope.job else None,
-            "namespaces": namespaces,
+            "pipeline_names": scope.pipeline_names if scope.job else [],
+            "namespaces": filters.get("node_namespaces", []),
             "runner": scope.executor,
             "only_missing_outputs": False,
         }
@@ -598,6 +597,24 @@ def _as_one_pipeline(tasks: Iterable[tuple[str, Node]]) -> Pipeline:
     return Pipeline(list(kept))
 
 
+def wanted(dagster_run: dg.DagsterRun, outputs: Iterable[Any]) -> list[str]:
+    """Of the outputs of a step, those that a Dagster run is to make: of a multi-asset, some.
+
+    Args:
+        dagster_run: The Dagster run.
+        outputs: The outputs of one of its steps, in an execution plan or in a snapshot of one.
+
+    Returns:
+        Their names.
+    """
+    selection = dagster_run.asset_selection
+    return [
+        output.name
+        for output in outputs
+        if not selection or output.properties.asset_key in {None, *selection}
+    ]
+
+
 def planned_steps(
     instance: dg.DagsterInstance, dagster_run: dg.DagsterRun
 ) -> Mapping[str, list[str]]:
@@ -612,7 +629,7 @@ def planned_steps(
     """
     snapshot = instance.get_execution_plan_snapshot(str(dagster_run.execution_plan_snapshot_id))
     return {
-        step.key: [output.name for output in step.outputs]
+        step.key: wanted(dagster_run, step.outputs)
         for step in snapshot.steps
         if step.key in snapshot.step_keys_to_execute
     }
