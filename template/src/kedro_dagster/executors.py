@@ -39,6 +39,7 @@ from .run import (
     new_identity,
     scope_of,
     shared,
+    wanted,
 )
 
 
@@ -264,7 +265,7 @@ class KedroExecutor(dg.Executor):
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
         steps = {
-            key: [output.name for output in execution_plan.get_step_by_key(key).step_outputs]
+            key: wanted(plan_context.dagster_run, execution_plan.get_step_by_key(key).step_outputs)
             for key in execution_plan.step_keys_to_execute
         }
         parent = plan_context.dagster_run.parent_run_id
@@ -329,7 +330,6 @@ class KedroExecutor(dg.Executor):
                     run.fail(scope, failure)
             finally:
                 close_hooks(plan_context.instance, plan_context.run_id)
-
 
     def _find_results(
         self, plan_context: PlanOrchestrationContext, run: KedroRun, scope: RunScope
