@@ -6,6 +6,7 @@ A project's own ``cli.py`` passes on :data:`cli` and :data:`run`; Kedro looks fo
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from .translator import KedroProjectTranslator
 __all__ = ["cli", "dagster_group", "run"]
 
 _HOME = ".dagster"
+_NOT_SUPERSEDED = "ignore:Function `dev_command`"  # 'dg dev' starts the same, but wants a dg.toml
 _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
 run_monitoring:
@@ -67,13 +69,18 @@ def dev(
     project = _translate(metadata, env).project
     settings = {key: str(value) for key, value in project.config.dev.model_dump().items()}
     settings.update({key: value for key, value in options.items() if value is not None})
-    command = [sys.executable, "-m", "dagster", "dev", "-m", f"{project.package_name}.definitions"]
+    command = [sys.executable, "-W", _NOT_SUPERSEDED, "-m", "dagster", "dev"]
+    command += ["-m", f"{project.package_name}.definitions"]
     for key, value in settings.items():
         command += [f"--{key.replace('_', '-')}", value]
     environment = dict(os.environ, DAGSTER_HOME=str(dagster_home(project.path)))
     if project.env:
         environment["KEDRO_ENV"] = project.env
-    sys.exit(subprocess.call([*command, *arguments], cwd=project.path, env=environment))  # noqa: S603
+    os.chdir(project.path)
+    if os.name == "posix":  # nobody is left in between to miss a signal
+        os.execve(sys.executable, [*command, *arguments], environment)  # noqa: S606
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the servers, which end this
+    sys.exit(subprocess.call([*command, *arguments], env=environment))  # noqa: S603
 
 
 @dagster_group.command()
