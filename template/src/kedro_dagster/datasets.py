@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.partitions import PartitionedDataset
 
 from .partitions import Scope, check_key
+
+_ids_in_scope: ContextVar[Mapping[str, tuple[str, ...]]] = ContextVar("ids_in_scope")
+
+
+def partition_ids(dataset: str) -> tuple[str, ...] | None:
+    """Find the partitions of a dataset that the running node is to make, or is given.
+
+    It is for nodes that cannot tell from their inputs, such as one that downloads a day.
+
+    Args:
+        dataset: The dataset's name in the catalog.
+
+    Returns:
+        Partition ids; ``None`` in ``kedro run``, where a node makes all there are.
+    """
+    return _ids_in_scope.get({}).get(dataset)
 
 
 class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it is untyped
@@ -48,24 +65,31 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         self._saved: set[str] = set()
 
     @contextmanager
-    def in_scope(self, scope: Scope, about: str, in_chunks: bool = False) -> Iterator[None]:
+    def in_scope(
+        self, scope: Scope, name: str, node: str, in_chunks: bool = False
+    ) -> Iterator[None]:
         """Hold just some partitions for as long as a node runs.
 
         Args:
             scope: The partitions.
-            about: What to call the node and the dataset in messages.
+            name: The dataset's name in the catalog.
+            node: The node's name.
             in_chunks: Whether the node saves its partitions one chunk after the other.
 
         Raises:
             DatasetError: The node has not saved all chunks.
         """
         before, self._scope, self._saved = self._scope, scope, set()
-        self._about, self._in_chunks = about, in_chunks
+        self._name, self._in_chunks = name, in_chunks
+        self._about = f"Node {node!r}, dataset {name!r}"
+        ids = tuple(map(self.partition_id, scope.keys))
+        token = _ids_in_scope.set({**_ids_in_scope.get({}), name: ids})
         try:
             yield
             if in_chunks:
                 self._check_saved(self._saved)
         finally:
+            _ids_in_scope.reset(token)
             self._scope = before
 
     def partition_id(self, key: str) -> str:
@@ -121,7 +145,8 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         if got - expected or (complete and expected - got):
             raise DatasetError(
                 f"{self._about}: the node is to return partitions {sorted(expected)}, and "
-                f"returned {sorted(got)}."
+                f"returned {sorted(got)}. What it is to return, it can ask: "
+                f"kedro_dagster.datasets.partition_ids({self._name!r})."
             )
 
     def _list_partitions(self) -> list[str]:

@@ -392,10 +392,9 @@ class KedroRun:
                 if isinstance(dataset, CachedDataset):  # what it keeps is of one scope
                     dataset.release()
                     stack.callback(dataset.release)
-                about = f"Node {node.name!r}, dataset {name!r}"
                 chunks = in_chunks and variant in node.outputs
                 partitioned = kedro_internals.wrapped(dataset)
-                stack.enter_context(partitioned.in_scope(scopes[name], about, chunks))
+                stack.enter_context(partitioned.in_scope(scopes[name], name, node.name, chunks))
             yield
 
     def location(self, name: str, key: str | None = None) -> dict[str, Any]:
