@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import entry_points
 from typing import Any
 
 import dagster as dg
@@ -223,14 +224,18 @@ _PRELOAD = (
 
 
 def _with_preload(context: InitExecutorContext) -> InitExecutorContext:
-    """Let the multiprocess executor fork its steps from a process that has the project loaded."""
+    """Let the multiprocess executor fork its steps from a process that has the project loaded.
+
+    Kedro's plugins are loaded there too, as each session needs them: mlflow alone takes seconds.
+    """
     module = context.job.get_module() if isinstance(context.job, ReconstructableJob) else None
     config = dict(context.executor_config)
     options = config.get("multiprocess", config)
     if module is None or not isinstance(options, Mapping) or "max_concurrent" not in options:
         return context
     if not options.get("start_method"):
-        preload = [*_PRELOAD, module]
+        plugins = (plugin.module for plugin in entry_points(group="kedro.hooks"))
+        preload = [*_PRELOAD, *plugins, module]
         options = {**options, "start_method": {"forkserver": {"preload_modules": preload}}}
     config = {"multiprocess": options} if "multiprocess" in config else dict(options)
     return context._replace(executor_config=config)
