@@ -1,0 +1,313 @@
+"""The commands: ``kedro dagster`` of a project, and Dagster's own on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import pytest
+from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
+
+from kedro_dagster.cli import dagster_group
+from live.server import LOCATION, Server, until
+from projects import Project, make_project
+
+PIPELINES = """\
+from kedro.pipeline import Pipeline, node
+
+
+def same(value):
+    return value
+
+
+def register_pipelines():
+    return {
+        "__default__": Pipeline(
+            [
+                node(same, "raw", "clean", name="prepare"),
+                node(same, "clean", "model", name="train", namespace="first"),
+                node(print, "clean", None, name="show"),
+            ]
+        )
+    }
+"""
+CATALOG = """\
+raw: {type: json.JSONDataset, filepath: data/raw.json}
+model: {type: json.JSONDataset, filepath: data/model.json}
+"""
+DAGSTER = """\
+dev: {log_level: warning, host: 127.0.0.1, port: 4321, live_data_poll_rate: 500}
+schedules: {nightly: {cron_schedule: "@daily"}}
+jobs:
+  everything: {pipeline: {}, schedule: nightly, executor: {in_process: {}}}
+  together: {pipeline: {from_nodes: [prepare], to_nodes: [first.train]}, group_by: memory}
+"""
+TEST_ENV = """\
+dev: {port: 1234}
+jobs: {only_in_test: {pipeline: {}}}
+"""
+JOBS = """
+query {
+  version
+  repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } }
+}"""
+PLAN = """\
+Job everything (pipeline __default__, executor in_process, schedule nightly, 3 steps)
+  prepare       prepare      raw -> clean
+  first__train  first.train  clean -> model
+  show          show         clean -> -
+
+Job together (pipeline __default__, executor of the code location, 1 step)
+  prepare_to_first__train  prepare, first.train  raw -> model
+
+Assets
+  prepare_to_show__assets  prepare, first.train, show  raw -> model
+
+Assets made elsewhere: raw
+"""
+
+
+DG = "from dagster_dg_cli.cli import main; main()"
+
+
+class Started(NamedTuple):
+    """A command that took the place of this process."""
+
+    options: Mapping[str, str]
+    command: list[str]
+    environment: Mapping[str, str]
+
+
+class ReplacedError(Exception):
+    """What a process does that another takes the place of: nothing more."""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with an environment of its own for tests, known to Kedro."""
+    project = make_project(
+        tmp_path / "shop",
+        pipelines=PIPELINES,
+        catalog=CATALOG,
+        dagster=DAGSTER,
+        files={"conf/test/dagster.yml": TEST_ENV, "conf/broken/dagster.yml": "jobs: {a: {}}\n"},
+    )
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME")
+    return project
+
+
+def kedro_dagster(project: Project, *arguments: str) -> Result:
+    """Run a command of ``kedro dagster`` in this process."""
+    result = CliRunner().invoke(dagster_group, arguments, obj=bootstrap_project(project.path))
+    if result.exception and not isinstance(result.exception, SystemExit | ReplacedError):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Started]:
+    """The commands that would have been started in place of this process."""
+    commands: list[Started] = []
+
+    def execve(path: str, command: list[str], environment: Mapping[str, str]) -> NoReturn:
+        assert path == command[0] == sys.executable
+        options = pairwise(command)
+        commands.append(Started(dict(options), command, environment))
+        raise ReplacedError
+
+    monkeypatch.setattr(os, "execve", execve)
+    return commands
+
+
+def test_dev_takes_its_options_from_dagster_yml(project: Project, started: list[Started]) -> None:
+    kedro_dagster(project, "dev")
+    (dev,) = started
+    assert dev.command[3:7] == ["-m", "dagster", "dev", "-m"]
+    assert dev.command[7:] == [
+        "shop.definitions",
+        *("--log-level", "warning"),
+        *("--log-format", "colored"),
+        *("--host", "127.0.0.1"),
+        *("--port", "4321"),
+        *("--live-data-poll-rate", "500"),
+    ]
+    assert Path.cwd() == project.path
+
+
+def test_options_of_the_command_line_win_and_unknown_ones_are_passed_on(
+    project: Project, started: list[Started]
+) -> None:
+    kedro_dagster(project, "dev", "-p", "99", "--log-format", "json", "--use-ssl", "x")
+    (dev,) = started
+    assert dev.options["--port"] == "99"
+    assert dev.options["--log-format"] == "json"
+    assert dev.options["--log-level"] == "warning"
+    assert dev.command[-2:] == ["--use-ssl", "x"]
+
+
+def test_dev_passes_the_environment_on(project: Project, started: list[Started]) -> None:
+    kedro_dagster(project, "dev", "--env", "test")
+    (dev,) = started
+    assert dev.options["--port"] == "1234"
+    assert dev.environment["KEDRO_ENV"] == "test"
+
+
+def test_dev_honours_kedro_env(
+    project: Project, started: list[Started], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEDRO_ENV", "test")
+    kedro_dagster(project, "dev")
+    (dev,) = started
+    assert dev.options["--port"] == "1234"
+    assert dev.environment["KEDRO_ENV"] == "test"
+
+
+def test_run_history_is_kept_in_the_project_and_ignored_by_git(
+    project: Project, started: list[Started]
+) -> None:
+    kedro_dagster(project, "dev")
+    home = project.path / ".dagster"
+    assert started[0].environment["DAGSTER_HOME"] == str(home)
+    assert (home / ".gitignore").read_text() == "*\n"
+    (home / "dagster.yaml").write_text("# mine\n")
+    kedro_dagster(project, "dev")
+    assert (home / "dagster.yaml").read_text() == "# mine\n"
+
+
+def test_dagster_home_is_honoured(
+    project: Project, started: list[Started], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "/somewhere")
+    kedro_dagster(project, "dev")
+    assert started[0].environment["DAGSTER_HOME"] == "/somewhere"
+    assert not (project.path / ".dagster").exists()
+
+
+@pytest.mark.parametrize("command", ["dev", "plan"])
+def test_a_mistake_is_printed_and_nothing_is_started(
+    project: Project, started: list[Started], command: str
+) -> None:
+    result = kedro_dagster(project, command, "--env", "broken")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "The Dagster configuration has 1 mistake:\n"
+        "  - conf/broken/dagster.yml: jobs.a.pipeline: this key is required.\n"
+    )
+    assert not started
+
+
+def test_plan_shows_steps_and_assets(project: Project) -> None:
+    assert kedro_dagster(project, "plan").stdout == PLAN
+
+
+def test_plan_of_another_environment_shows_its_jobs(project: Project) -> None:
+    plan = kedro_dagster(project, "plan", "-e", "test").stdout
+    assert plan.startswith("Job only_in_test (")
+
+
+def test_version_tells_all_versions_that_matter() -> None:
+    version = CliRunner().invoke(dagster_group, "--version").stdout
+    names = [part.split()[0] for part in version.split(", ")]
+    assert names == ["kedro_dagster", "kedro", "dagster"]
+
+
+@pytest.mark.slow
+def test_a_mistake_ends_the_process_with_a_message_and_no_traceback(project: Project) -> None:
+    help_text = project.kedro("--help").stdout
+    assert "dagster  Run this Kedro project on Dagster." in help_text
+
+    process = project.kedro("dagster", "dev", check=False, KEDRO_ENV="broken")
+    assert process.returncode == 1
+    assert "conf/broken/dagster.yml: jobs.a.pipeline: this key is required." in process.stderr
+    assert "Traceback" not in process.stdout + process.stderr
+
+
+@pytest.fixture
+def dev(project: Project) -> Iterator[tuple[Server, subprocess.Popen[bytes]]]:
+    """A `kedro dagster dev` of the environment for tests."""
+    environment = project.environment()
+    del environment["DAGSTER_HOME"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    arguments = ["dagster", "dev", "-e", "test", "--port", str(port)]
+    with (project.path / "server.log").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kedro", *arguments],
+            cwd=project.path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Server(project, port), process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.mark.slow
+def test_dev_serves_the_jobs_of_its_environment_until_ctrl_c(
+    project: Project, dev: tuple[Server, subprocess.Popen[bytes]]
+) -> None:
+    server, process = dev
+    log = project.path / "server.log"
+
+    def loaded() -> bool | None:
+        assert process.poll() is None, log.read_text()
+        try:
+            (entry,) = server.query(LOCATION)["workspaceOrError"]["locationEntries"]
+        except (OSError, ValueError):
+            return None
+        return entry["locationOrLoadError"] is not None or None
+
+    until(loaded, "the code location to load", 120)
+    answer = server.query(JOBS)
+    (repository,) = answer["repositoriesOrError"]["nodes"]
+    assert answer["version"]
+    assert {job["name"] for job in repository["jobs"]} == {"__ASSET_JOB", "only_in_test"}
+    assert (project.path / ".dagster" / "history").is_dir()
+
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 0
+    until(lambda: None if alive(process.pid) else True, "the children to end")
+    assert "superseded" not in log.read_text()
+
+
+def alive(group: int) -> list[str]:
+    """The processes of a group that have not ended; where nobody reaps them, they stay listed."""
+    listed = subprocess.run(
+        ["ps", "-e", "-o", "pgid=,stat=,args="],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = (line.split(maxsplit=2) for line in listed.stdout.splitlines())
+    return [args for pgid, state, args in rows if int(pgid) == group and state[0] != "Z"]
+
+
+@pytest.mark.slow
+def test_dagsters_own_commands_load_the_example(example: Project) -> None:
+    definitions = f"{example.package}.definitions"
+    listed = example.run("-c", DG, "list", "defs", "--json")
+    names = {job["name"] for job in json.loads(listed.stdout)["jobs"]}
+    assert "everything" in names
+    checked = example.run("-c", DG, "check", "defs")
+    assert "All definitions loaded successfully" in checked.stdout + checked.stderr
+    validated = example.run("-m", "dagster", "definitions", "validate", "-m", definitions)
+    assert "Validation successful" in validated.stdout + validated.stderr
