@@ -204,8 +204,8 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         (
             "jobs: {all: {pipeline: {}, schedule: nightly}}",
             (
-                "jobs.all.schedule: 'nightly' is not defined in 'schedules'. There is none to choose "
-                "from."
+                "jobs.all.schedule: 'nightly' is not defined in 'schedules'. There is none to "
+                "choose from."
             ),
         ),
         (
@@ -216,8 +216,8 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         (
             "jobs: {all: {pipeline: {pipeline_name: lerning}}}",
             (
-                "jobs.all.pipeline.pipeline_name: pipeline 'lerning' is not registered. Did you mean "
-                "'learning'?"
+                "jobs.all.pipeline.pipeline_name: pipeline 'lerning' is not registered. Did you "
+                "mean 'learning'?"
             ),
         ),
         (
@@ -265,15 +265,17 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
         (
             "jobs: {all: {pipeline: {}, executor: {in_process: {}, multiprocess: {}}}}",
             (
-                "jobs.all.executor: an executor is one name with its options, such as {multiprocess: "
-                "{max_concurrent: 2}}; this is {'in_process': {}, 'multiprocess': {}}."
+                "jobs.all.executor: an executor is one name with its options, such as "
+                "{multiprocess: {max_concurrent: 2}}; this is "
+                "{'in_process': {}, 'multiprocess': {}}."
             ),
         ),
         (
             "jobs: {all: {pipeline: {}, executor: {multiproces: {}}}}",
             (
-                "jobs.all.executor: there is no executor 'multiproces'. Did you mean 'multiprocess' "
-                "or 'multiprocess_executor' or 'in_process'? Any other is named by its dotted path."
+                "jobs.all.executor: there is no executor 'multiproces'. Did you mean "
+                "'multiprocess' or 'multiprocess_executor' or 'in_process'? "
+                "Any other is named by its dotted path."
             ),
         ),
         (
@@ -299,8 +301,8 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
                 "{multiprocess: {start_method: {forkserver: {preload: []}}}}}}"
             ),
             (
-                "jobs.all.executor.multiprocess.start_method.forkserver.preload: unknown key. Did you "
-                "mean 'preload_modules'?"
+                "jobs.all.executor.multiprocess.start_method.forkserver.preload: unknown key. Did "
+                "you mean 'preload_modules'?"
             ),
         ),
         # Loggers
@@ -317,8 +319,8 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
                 "formatter: plane}}, formatters: {plain: {}}}}"
             ),
             (
-                "loggers.audit.handlers.file.formatter: 'plane' is not defined in 'formatters'. Did "
-                "you mean 'plain'?"
+                "loggers.audit.handlers.file.formatter: 'plane' is not defined in 'formatters'. "
+                "Did you mean 'plain'?"
             ),
         ),
     ],
@@ -381,8 +383,8 @@ def test_a_project_without_dagster_yml_is_told_where_to_write_it(project: Projec
         (project.path / f"conf/{env}/dagster.yml").unlink()
     assert mistakes(project, env="prod") == [
         (
-            "dagster.yml: there is none. Write conf/base/dagster.yml or conf/prod/dagster.yml, with "
-            "at least 'jobs: {default: {pipeline: {pipeline_name: __default__}}}'."
+            "dagster.yml: there is none. Write conf/base/dagster.yml or conf/prod/dagster.yml, "
+            "with at least 'jobs: {default: {pipeline: {pipeline_name: __default__}}}'."
         )
     ]
 
