@@ -1,0 +1,299 @@
+"""Planning: which nodes a job runs, in which steps, of which names, and who makes which asset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kedro.io import CatalogConfigResolver, DataCatalog
+from kedro.pipeline import Pipeline, node
+from kedro.pipeline.node import Node
+
+from kedro_dagster.config import parse_config
+from kedro_dagster.errors import DagsterConfigError
+from kedro_dagster.plan import JobPlan, ProjectPlan, StepPlan, make_plan
+from kedro_dagster.project import KedroProject
+
+FILE = "pickle.PickleDataset"
+
+
+def same(value: object) -> object:
+    return value
+
+
+def other(value: object) -> object:
+    return value
+
+
+def two(value: object) -> tuple[object, object]:
+    return value, value
+
+
+def add(first: object, _: object) -> object:
+    return first
+
+
+def plan_of(
+    pipelines: Mapping[str, Pipeline] | list[Node],
+    jobs: str = "all: {pipeline: {}}",
+    *,
+    files: str = "",
+    catalog: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> ProjectPlan:
+    """Plan pipelines without a project on disk; datasets that are not files are transient."""
+    entries = {name: {"type": FILE, "filepath": name} for name in files.split()}
+    config, mistakes = parse_config({"jobs": yaml.safe_load(jobs)})
+    assert not mistakes
+    named = {"__default__": Pipeline(pipelines)} if isinstance(pipelines, list) else pipelines
+    project = KedroProject(
+        path=Path(),
+        package_name="shop",
+        env=None,
+        pipelines=named,
+        import_failures={},
+        catalog=CatalogConfigResolver(
+            {**entries, **(catalog or {})}, None, DataCatalog.default_runtime_patterns
+        ),
+        parameters=parameters or {},
+        config=config,
+        config_files=(),
+        catalog_files=(),
+    )
+    return make_plan(project)
+
+
+def nodes_of(steps: Mapping[str, Any] | JobPlan) -> list[list[str]]:
+    """The names of the nodes of each step."""
+    found = steps.steps if isinstance(steps, JobPlan) else [s.step for s in steps.values()]
+    return [[node.name for node in step.nodes] for step in found]
+
+
+def passes(step: StepPlan) -> str:
+    return f"{' '.join(step.inputs)} -> {' '.join(step.outputs)}"
+
+
+CHAIN = [
+    node(same, "raw", "clean", name="prepare", tags="first"),
+    node(same, "clean", "model", name="train", namespace="learning.deep", tags="last"),
+    node(same, "model", "score", name="rate", namespace="learning", tags="last"),
+]
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ("{}", ["prepare", "learning.deep.train", "learning.rate"]),
+        ("{tags: [first]}", ["prepare"]),
+        ("{tags: last}", ["learning.deep.train", "learning.rate"]),
+        ("{node_names: prepare}", ["prepare"]),
+        ("{from_nodes: [learning.deep.train]}", ["learning.deep.train", "learning.rate"]),
+        ("{to_nodes: [learning.deep.train]}", ["prepare", "learning.deep.train"]),
+        ("{from_inputs: [model]}", ["learning.rate"]),
+        ("{to_outputs: [clean]}", ["prepare"]),
+        ("{node_namespaces: [learning.deep]}", ["learning.deep.train"]),
+        ("{node_namespace: learning}", ["learning.deep.train", "learning.rate"]),
+        ("{tags: last, to_outputs: model}", ["learning.deep.train"]),
+    ],
+)
+def test_a_job_runs_the_nodes_that_pass_its_filters(filters: str, names: list[str]) -> None:
+    job = plan_of(CHAIN, f"all: {{pipeline: {filters}}}").jobs["all"]
+    assert [node.name for node in job.pipeline.nodes] == names
+
+
+def test_a_job_of_several_pipelines_runs_their_sum_once() -> None:
+    first, second = Pipeline(CHAIN[:2]), Pipeline(CHAIN[1:])
+    jobs = "all: {pipeline: {pipeline_names: [first, second]}}"
+    job = plan_of({"first": first, "second": second}, jobs).jobs["all"]
+    assert nodes_of(job) == [["prepare"], ["learning.deep.train"], ["learning.rate"]]
+
+
+def test_each_node_is_a_step_by_default() -> None:
+    job = plan_of(CHAIN, files="raw clean").jobs["all"]
+    assert nodes_of(job) == [["prepare"], ["learning.deep.train"], ["learning.rate"]]
+    assert [passes(step) for step in job.steps] == [
+        "raw -> clean",
+        "clean -> model",
+        "model -> score",
+    ]
+
+
+def test_nodes_between_which_values_pass_in_memory_share_a_step() -> None:
+    plan = plan_of(CHAIN, "all: {pipeline: {}, group_by: memory}", files="clean score")
+    assert nodes_of(plan.jobs["all"]) == [["prepare"], ["learning.deep.train", "learning.rate"]]
+    assert passes(plan.jobs["all"].steps[1]) == "clean -> score"
+
+
+def test_nodes_that_only_read_the_same_transient_input_stay_apart() -> None:
+    nodes = [node(same, "raw", "a", name="a"), node(same, "raw", "b", name="b")]
+    job = plan_of(nodes, "all: {pipeline: {}, group_by: memory}").jobs["all"]
+    assert nodes_of(job) == [["a"], ["b"]]
+
+
+def test_nodes_of_a_namespace_share_a_step() -> None:
+    job = plan_of(CHAIN, "all: {pipeline: {}, group_by: namespace}").jobs["all"]
+    assert nodes_of(job) == [["prepare"], ["learning.deep.train", "learning.rate"]]
+    assert [step.name for step in job.steps] == ["prepare", "learning"]
+
+
+def test_all_nodes_share_a_step() -> None:
+    job = plan_of(CHAIN, "all: {pipeline: {}, group_by: pipeline}").jobs["all"]
+    assert nodes_of(job) == [["prepare", "learning.deep.train", "learning.rate"]]
+    assert passes(job.steps[0]) == "raw -> score"
+
+
+def test_steps_that_would_wait_for_each_other_are_refused() -> None:
+    nodes = [
+        node(two, "raw", ["memory", "file"], name="split"),
+        node(same, "file", "copy", name="outside"),
+        node(add, ["memory", "copy"], "end", name="join"),
+    ]
+    with pytest.raises(DagsterConfigError, match="make") as caught:
+        plan_of(nodes, "all: {pipeline: {}, group_by: memory}", files="file copy end")
+    (mistake,) = caught.value.mistakes
+    assert mistake.path == ("jobs", "all", "group_by")
+    assert "split+join" in mistake.message
+    assert "outside" in mistake.message
+
+
+def test_assets_that_would_wait_for_their_own_step_are_made_in_one() -> None:
+    nodes = [
+        node(two, "raw", ["memory", "file"], name="split"),
+        node(same, "file", "copy", name="outside"),
+        node(add, ["memory", "copy"], "end", name="join"),
+    ]
+    plan = plan_of(nodes, files="file copy end")
+    assert nodes_of(plan.asset_steps) == [["split", "outside", "join"]]
+
+
+def test_an_asset_depends_on_the_assets_behind_its_transient_inputs() -> None:
+    nodes = [
+        node(same, "raw", "memory", name="read"),
+        node(add, ["memory", "other"], "end", name="join"),
+        node(same, "memory", "copy", name="keep"),
+    ]
+    (step,) = plan_of(nodes, files="raw other end copy").asset_steps.values()
+    assert dict(step.upstream) == {"end": ("raw", "other"), "copy": ("raw",)}
+    assert step.transient == {"memory"}
+
+
+def test_a_part_of_a_step_runs_only_the_nodes_it_needs() -> None:
+    nodes = [
+        node(same, "raw", "memory", name="read"),
+        node(same, "memory", "end", name="finish"),
+        node(same, "memory", "copy", name="keep"),
+    ]
+    (step,) = plan_of(nodes, files="raw end copy").asset_steps.values()
+    assert [node.name for node in step.nodes_for(["copy"])] == ["read", "keep"]
+
+
+def test_the_larger_of_two_pipelines_makes_the_asset_that_both_write() -> None:
+    small = Pipeline([node(same, "raw", "out", name="small")])
+    large = Pipeline([node(same, "raw", "a", name="one"), node(same, "a", "out", name="large")])
+    jobs = "s: {pipeline: {pipeline_name: small}}\nl: {pipeline: {pipeline_name: large}}"
+    plan = plan_of({"small": small, "large": large}, jobs, files="raw a out")
+    assert nodes_of(plan.asset_steps) == [["one"], ["large"]]
+    assert plan.external == ("raw",)
+
+
+def test_pipelines_that_read_from_each_other_are_two_jobs_and_one_asset() -> None:
+    there = Pipeline([node(same, "a", "b", name="there")])
+    back = Pipeline([node(same, "b", "a", name="back")])
+    jobs = "t: {pipeline: {pipeline_name: there}}\nb: {pipeline: {pipeline_name: back}}"
+    plan = plan_of({"there": there, "back": back}, jobs, files="a b")
+    assert set(plan.jobs) == {"t", "b"}
+    assert nodes_of(plan.asset_steps) == [["there"]]
+
+
+def test_jobs_that_run_a_node_in_the_same_way_share_its_step() -> None:
+    plan = plan_of(CHAIN, "a: {pipeline: {}}\nb: {pipeline: {tags: first}}")
+    assert plan.jobs["a"].steps[0] == plan.jobs["b"].steps[0]
+
+
+@pytest.mark.parametrize("function", [other, partial(add, None), lambda value: [value]])
+def test_nodes_of_one_name_and_different_functions_are_two_steps(function: Any) -> None:
+    first = Pipeline([node(same, "raw", "out", name="make")])
+    second = Pipeline([node(function, "raw", "out", name="make")])
+    jobs = "a: {pipeline: {pipeline_name: first}}\nb: {pipeline: {pipeline_name: second}}"
+    plan = plan_of({"first": first, "second": second}, jobs)
+    (one,), (another,) = plan.jobs["a"].steps, plan.jobs["b"].steps
+    assert one.name == "make"
+    assert another.name != "make"
+    assert another.nodes[0].func is function
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.b", "a__b"),
+        ("fit", "fit"),
+        ("fit-it", "unnamed_node_34d384c4d27fbda922360734ae4bc4e8"),
+    ],
+)
+def test_a_step_is_named_after_its_node(name: str, expected: str) -> None:
+    job = plan_of([node(same, "raw", "out", name=name)]).jobs["all"]
+    assert [step.name for step in job.steps] == [expected]
+
+
+def test_names_that_would_become_one_stay_apart_whatever_their_order() -> None:
+    nodes = [
+        node(same, "a.b", "x", name="n.m"),
+        node(same, "a__b", "y", name="n__m"),
+        node(same, "a-b", "z", name="all"),
+    ]
+    plans = [plan_of(nodes), plan_of(nodes[::-1])]
+    for plan in plans:
+        assert len({dataset.identifier for dataset in plan.datasets.values()}) == 6
+        names = {step.name for step in plan.jobs["all"].steps}
+        assert len(names) == 3
+        assert "all" not in names  # the job is called so
+        assert "n__m" in names
+    first, second = ({step.nodes[0].name: step.name for step in p.jobs["all"].steps} for p in plans)
+    assert first == second
+
+
+@pytest.mark.parametrize("name", ["input", "output", "context", "config", "class", "Größe", "a b"])
+def test_any_dataset_name_has_a_name_in_dagster(name: str) -> None:
+    dataset = plan_of([node(same, name, "out")]).datasets[name]
+    assert dataset.identifier.isidentifier()
+    assert dataset.identifier.isascii()
+    assert dataset.identifier not in {"input", "output", "context", "config", "class"}
+    assert dataset.asset_key == [name]
+
+
+def test_transcoded_names_are_one_dataset() -> None:
+    nodes = [node(same, "raw", "table@a", name="w"), node(same, "table@b", "out", name="r")]
+    entry = {"type": FILE, "filepath": "x"}
+    plan = plan_of(nodes, catalog={"table@a": entry, "table@b": entry})
+    assert set(plan.datasets) == {"raw", "table", "out"}
+    assert plan.datasets["table"].variants == ("table@a", "table@b")
+    assert passes(plan.jobs["all"].steps[1]) == "table -> out"
+
+
+def test_factories_say_what_a_dataset_is() -> None:
+    catalog = {"{name}_file": {"type": FILE, "filepath": "{name}"}, "m": {"type": "MemoryDataset"}}
+    datasets = plan_of([node(two, "m", ["a_file", "b"])], catalog=catalog).datasets
+    assert {name for name, dataset in datasets.items() if dataset.persisted} == {"a_file"}
+
+
+@pytest.mark.parametrize(("wraps", "persisted"), [(FILE, True), ("MemoryDataset", False)])
+def test_a_cached_dataset_is_what_it_wraps(wraps: str, persisted: bool) -> None:
+    entry = {"type": "CachedDataset", "dataset": {"type": wraps}}
+    plan = plan_of([node(same, "raw", "out")], catalog={"raw": entry})
+    assert plan.datasets["raw"].persisted is persisted
+
+
+def test_parameters_are_no_datasets_and_have_their_values_at_every_depth() -> None:
+    nodes = [node(add, ["params:a.b", "parameters"], "out", name="n")]
+    plan = plan_of(nodes, parameters={"a": {"b": 1}})
+    assert set(plan.datasets) == {"out"}
+    assert plan.jobs["all"].steps[0].parameters == ["params:a.b", "parameters"]
+    assert plan.parameters == {
+        "parameters": {"a": {"b": 1}},
+        "params:a": {"b": 1},
+        "params:a.b": 1,
+    }
