@@ -38,6 +38,7 @@ from .run import (
     identity_of,
     lost_with,
     new_identity,
+    open_hooks,
     scope_of,
     shared,
     wanted,
@@ -270,7 +271,7 @@ class KedroExecutor(dg.Executor):
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
         steps = {
-            key: wanted(plan_context.dagster_run, execution_plan.get_step_by_key(key).step_outputs)
+            key: wanted(execution_plan.get_step_by_key(key).step_outputs)
             for key in execution_plan.step_keys_to_execute
         }
         parent = plan_context.dagster_run.parent_run_id
@@ -302,8 +303,8 @@ class KedroExecutor(dg.Executor):
             )
             if resumed:
                 run.join(instance, run_id)
-            elif tags := run.start(scope):
-                instance.add_run_tags(run_id, tags)
+            else:
+                open_hooks(instance, run_id, run.start(scope))
         failure: BaseException | None = None
         try:
             run.warm_up(scope)

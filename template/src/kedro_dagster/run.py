@@ -250,6 +250,7 @@ class KedroRun:
 
     def finish(self, scope: RunScope) -> None:
         """Call ``after_pipeline_run`` with the datasets that are the pipeline's outputs."""
+        self.finished = True  # an error of this hook is none of the pipeline
         result = {
             name: self.catalog.get(name, fallback_to_runtime_pattern=True)
             for name in scope.pipeline.outputs()
@@ -261,7 +262,6 @@ class KedroRun:
                 pipeline=scope.pipeline,
                 catalog=self.catalog,
             )
-        self.finished = True
 
     def finish_with(self, scope: RunScope, steps: Iterable[str]) -> None:
         """Finish by itself when the last of these steps has run.
@@ -596,21 +596,19 @@ def _as_one_pipeline(tasks: Iterable[tuple[str, Node]]) -> Pipeline:
     return Pipeline(list(kept))
 
 
-def wanted(dagster_run: dg.DagsterRun, outputs: Iterable[Any]) -> list[str]:
+def wanted(outputs: Iterable[Any]) -> list[str]:
     """Of the outputs of a step, those that a Dagster run is to make: of a multi-asset, some.
 
     Args:
-        dagster_run: The Dagster run.
-        outputs: The outputs of one of its steps, in an execution plan or in a snapshot of one.
+        outputs: The outputs of a step in an execution plan, or in a snapshot of one.
 
     Returns:
         Their names.
     """
-    selection = dagster_run.asset_selection
     return [
         output.name
         for output in outputs
-        if not selection or output.properties.asset_key in {None, *selection}
+        if not output.properties.is_asset or output.properties.asset_key
     ]
 
 
@@ -628,7 +626,7 @@ def planned_steps(
     """
     snapshot = instance.get_execution_plan_snapshot(str(dagster_run.execution_plan_snapshot_id))
     return {
-        step.key: wanted(dagster_run, step.outputs)
+        step.key: wanted(step.outputs)
         for step in snapshot.steps
         if step.key in snapshot.step_keys_to_execute
     }
@@ -651,7 +649,7 @@ def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_proce
     run_id = str(generate_timestamp())
     tags = {
         RUN_ID_TAG: run_id,
-        HOOKS_TAG: f"open {dagster_run_id}",
+        HOOKS_TAG: f"opening {dagster_run_id}",
         MEMORY_TAG: str(single_process).lower(),
     }
     instance.add_run_tags(dagster_run_id, tags)
@@ -678,6 +676,11 @@ def lost_with(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
     """Whether the transient datasets of an earlier Dagster run were only in its memory."""
     dagster_run = instance.get_run_by_id(dagster_run_id)
     return dagster_run is not None and dagster_run.tags.get(MEMORY_TAG) == "true"
+
+
+def open_hooks(instance: dg.DagsterInstance, dagster_run_id: str, tags: Mapping[str, str]) -> None:
+    """Write on a Dagster run, with other tags, that ``before_pipeline_run`` has been called."""
+    instance.add_run_tags(dagster_run_id, {HOOKS_TAG: f"open {dagster_run_id}", **tags})
 
 
 def close_hooks(instance: dg.DagsterInstance, dagster_run_id: str) -> None:
