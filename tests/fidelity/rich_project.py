@@ -230,7 +230,8 @@ HOOKS = """
 
         @hook_impl
         def before_node_run(self, node, catalog, inputs, is_async, run_id):
-            write("before_node_run", node=node.name, inputs=inputs, is_async=is_async, run_id=run_id)
+            told = {"inputs": inputs, "is_async": is_async, "run_id": run_id}
+            write("before_node_run", node=node.name, **told)
 
         @hook_impl
         def after_node_run(self, node, catalog, inputs, outputs, is_async, run_id):

@@ -45,7 +45,7 @@ def overrides(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
     return {
         name: from_config(value, values[name])
         for name, value in config.items()
-        if value != to_config(values[name])
+        if not _same(value, to_config(values[name]))
     }
 
 
@@ -83,9 +83,18 @@ def to_config(value: Any) -> Any:
     return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal in JSON: in Python, 1 is also equal to true."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
 def from_config(value: Any, original: Any) -> Any:
     """Read a parameter back from JSON, after the model of the value that stood there before."""
-    if value == to_config(original):
+    if _same(value, to_config(original)):
         return original
     if isinstance(value, Mapping) and isinstance(original, Mapping):
         keys = {str(key): key for key in original}
