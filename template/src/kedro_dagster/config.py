@@ -59,7 +59,7 @@ def _level(value: Any) -> Any:
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, (str, int)) else value
 
 
 def _name_or_options(value: Any) -> str:
