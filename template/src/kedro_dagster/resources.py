@@ -21,6 +21,7 @@ from .run import (
     identity_of,
     lost_with,
     new_identity,
+    open_hooks,
     planned_steps,
     run_in_this_process,
     scope_of,
@@ -113,8 +114,7 @@ def _open_alone(
             yield run
             return
         with event_log(not_none(context.log)):
-            if tags := run.start(scope):
-                instance.add_run_tags(dagster_run.run_id, tags)
+            open_hooks(instance, dagster_run.run_id, run.start(scope))
         run.finish_with(scope, plan.kedro_steps(dagster_run.job_name).intersection(steps))
         try:
             run.warm_up(scope)
