@@ -89,6 +89,21 @@ def test_a_project_without_mistakes_loads(project: Project) -> None:
     assert definitions.get_repository_def().has_job("all")
 
 
+def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
+    write(
+        project,
+        "conf/base/dagster.yml",
+        """
+        schedules: {a_schedule: {cron_schedule: "@daily"}}
+        jobs:
+          a: {pipeline: {}, schedule: {cron_schedule: "@hourly"}}
+          b: {pipeline: {}, schedule: a_schedule}
+        """,
+    )
+    schedules = KedroProjectTranslator(project.path).to_definitions().schedules or ()
+    assert {schedule.name for schedule in schedules} == {"a_schedule", "a_schedule_"}
+
+
 @pytest.mark.parametrize(
     ("yaml", "mistake"),
     [

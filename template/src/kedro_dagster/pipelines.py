@@ -74,13 +74,22 @@ class PipelineTranslator:
             if isinstance(job.options.schedule, str):
                 named[job.options.schedule] = named.get(job.options.schedule, 0) + 1
         schedules = []
+        taken = {*self._config.schedules, *self._config.sensors}
+
+        def named_after(job: JobPlan, name: str) -> str:
+            name = f"{job.name}_{name}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            return name
+
         for job in self.plan.jobs.values():
             reference = job.options.schedule
             if isinstance(reference, str):
-                name = reference if named[reference] == 1 else f"{job.name}_{reference}"
+                name = reference if named[reference] == 1 else named_after(job, reference)
                 schedules.append(self.schedule(job, name, self._config.schedules[reference]))
             elif reference is not None:
-                schedules.append(self.schedule(job, f"{job.name}_schedule", reference))
+                schedules.append(self.schedule(job, named_after(job, "schedule"), reference))
         return schedules
 
     def schedule(self, job: JobPlan, name: str, options: ScheduleOptions) -> dg.ScheduleDefinition:
