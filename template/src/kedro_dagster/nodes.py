@@ -113,7 +113,7 @@ class NodeTranslator:
                 )
                 for name in asset_step.upstream
             },
-            lambda context, _: self._run_assets(asset_step, context),
+            lambda context, _: self._run_assets(asset_step, context.op_execution_context),
             {KEDRO},
         )
         key = self.catalog.get_asset_key
