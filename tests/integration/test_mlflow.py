@@ -92,8 +92,20 @@ def register_pipelines():
             [prepared, node(fail, ["rows", "params:shared"], "nothing", name="fail")]
         ),
         "killed": pipeline([prepared, node(die, "rows", "nothing", name="die")]),
+        "refused": pipeline([node(silent, "params:shared", "kept", name="silent")]),
         "untracked": pipeline([node(silent, "params:shared", "kept", name="silent")]),
     }
+"""
+
+HOOKS = """
+from kedro.framework.hooks import hook_impl
+
+
+class ProjectHooks:
+    @hook_impl
+    def before_pipeline_run(self, run_params):
+        if run_params["pipeline_names"] == ["refused"]:
+            raise RuntimeError("not today")
 """
 
 ARTIFACT = """
@@ -143,7 +155,7 @@ DAGSTER = {
             "pipeline": {"pipeline_name": pipeline},
             "executor": executor,
         }
-        for pipeline in ("train", "broken", "untracked", "killed")
+        for pipeline in ("train", "broken", "untracked", "killed", "refused")
         for executor in EXECUTORS
     },
 }
@@ -281,6 +293,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
         catalog=CATALOG,
         parameters=PARAMETERS,
         dagster=DAGSTER,
+        hooks=HOOKS,
         files={"conf/base/mlflow.yml": MLFLOW, "launch.py": LAUNCH},
     )
     project.kedro("run", "-p", "train")
@@ -288,7 +301,8 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     tracking = Tracking(project)
     inherited = {"mlflow/run_id": tracking.of_kedro("train").info.run_id}
     project.execute("killed_in_process", "--tags", json.dumps(inherited), check=False)
-    project.run("launch.py", *TRACKED, *UNTRACKED, "killed_multiprocess")
+    others = ("refused_in_process", "killed_multiprocess")
+    project.run("launch.py", *TRACKED, *others, *UNTRACKED)
     return tracking
 
 
@@ -305,7 +319,7 @@ def test_a_dagster_run_records_what_kedro_run_records(
 
 
 def test_each_run_gives_one_mlflow_run(tracking: Tracking) -> None:
-    jobs = [*TRACKED, ASSETS, "killed_in_process", "killed_multiprocess"]
+    jobs = [*TRACKED, ASSETS, "killed_in_process", "killed_multiprocess", "refused_in_process"]
     found = [*map(tracking.of_kedro, ("train", "broken")), *map(tracking.of_job, jobs)]
 
     assert len({run.info.run_id for run in found}) == len(found)
@@ -335,6 +349,10 @@ def test_materialising_assets_records_what_kedro_run_records(tracking: Tracking)
     )
 
     assert recorded == expected
+
+
+def test_a_hook_that_refuses_the_run_fails_it(tracking: Tracking) -> None:
+    assert tracking.of_job("refused_in_process").info.status == "FAILED"
 
 
 def test_a_killed_step_fails_the_run(tracking: Tracking) -> None:

@@ -179,9 +179,13 @@ class KedroRun:
             has put into the catalog.
         """
         before = kedro_internals.datasets_in(self.catalog)
-        self.hook_manager.hook.before_pipeline_run(
-            run_params=self.run_params(scope), pipeline=scope.pipeline, catalog=self.catalog
-        )
+        try:
+            self.hook_manager.hook.before_pipeline_run(
+                run_params=self.run_params(scope), pipeline=scope.pipeline, catalog=self.catalog
+            )
+        except BaseException:
+            with mlflow.closing(self.hook_manager, "FAILED"):
+                raise
         self._tracked = True
         tags = mlflow.opened(self.hook_manager)
         if self.single_process:
@@ -447,14 +451,14 @@ class KedroRun:
             for name in taken
             if name in values and any(_overlap(name, other) for other in changed)
         }
-        before = {name: dataset.load() for name, dataset in datasets.items()}
-        for name, dataset in datasets.items():
-            dataset.save(values[name])
+        for name in datasets:
+            # A new dataset: unlike the one that is there, it can be given None
+            kedro_internals.place(self.catalog, name, MemoryDataset(values[name]))
         try:
             yield
         finally:
             for name, dataset in datasets.items():
-                dataset.save(before[name])
+                kedro_internals.place(self.catalog, name, dataset)
 
 
 def _pack(datasets: Mapping[str, Any], run_id: str) -> str:
