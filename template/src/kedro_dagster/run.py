@@ -20,6 +20,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._check import not_none
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 from kedro import __version__ as kedro_version
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
@@ -246,6 +247,8 @@ class KedroRun:
                 raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
             self._concerned(scope.job.name)
         known = {name for name in scope.pipeline.datasets() if name in self.catalog}
+        if scope.job and PARENT_RUN_ID_TAG in self._tags:  # which has stored what is not saved
+            known.update(name for step in scope.job.steps for name in step.outputs)
         self._build(scope.pipeline.datasets())
         if missing := scope.pipeline.inputs() - known:
             raise ValueError(
