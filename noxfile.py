@@ -41,7 +41,13 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest, such as `-m "not slow"`."""
     install_groups(session, "test")
-    session.run("pytest", "--numprocesses=auto", "--dist=loadgroup", "--ignore=tests/integration", *session.posargs)
+    session.run(
+        "pytest",
+        "--numprocesses=auto",
+        "--dist=loadgroup",
+        "--ignore=tests/integration",
+        *session.posargs,
+    )
 
 
 @nox.session
