@@ -16,29 +16,18 @@ from projects import Project, make_project
 
 PACKAGE = "matrix"
 PIPELINES = """\
-from functools import partial
-from pathlib import Path
-
-import yaml
 from kedro.pipeline import Pipeline, node
 
 from kedro_dagster.datasets import partition_ids
 
-CASES = yaml.safe_load(Path(__file__).with_name("cases.yml").read_text())
 
-
-def copy(given, case):
+def copy(given):
     values = {key: load() for key, load in given.items()}
-    return dict.fromkeys(partition_ids(f"{case}_written"), values)
+    return dict.fromkeys(partition_ids("written"), values)
 
 
 def register_pipelines():
-    return {
-        case: Pipeline([
-            node(partial(copy, case=case), f"{case}_read", f"{case}_written", name=f"copy_{case}")
-        ])
-        for case in CASES
-    }
+    return {"__default__": Pipeline([node(copy, "read", "written", name="copy")])}
 """
 KINDS = """\
 from dagster import StaticPartitionsDefinition
@@ -77,18 +66,12 @@ class Case:
     @property
     def fans_out(self) -> bool:
         """Whether a job may run all keys at once."""
-        return all(kind in (LETTERS, NUMBERS, REGIONS, GRID) for kind in self._kinds)
+        return all(
+            kind in (LETTERS, NUMBERS, REGIONS, GRID)
+            for kind in (self.read, self.written or LETTERS)
+        )
 
-    @property
-    def dynamic(self) -> list[str]:
-        """The names of dynamic partitions."""
-        return sorted({kind["name"] for kind in self._kinds if "Dynamic" in kind["type"]})
-
-    @property
-    def _kinds(self) -> list[Mapping[str, Any]]:
-        return [self.read, self.written or self.read]
-
-    def catalog(self, name: str) -> dict[str, Any]:
+    def catalog(self) -> dict[str, Any]:
         """The catalog entries of both datasets."""
         entry = {
             "type": "kedro_dagster.datasets.DagsterPartitionedDataset",
@@ -96,13 +79,10 @@ class Case:
             "filename_suffix": ".json",
             **self.options,
         }
-        mappings = {f"{name}_written": dict(self.mapping)} if self.mapping else {}
-        read = {"path": f"data/{name}/read", "partition": dict(self.read)}
-        written = {"path": f"data/{name}/written", "partition": dict(self.written or self.read)}
-        return {
-            f"{name}_read": {**entry, **read, "partition_mappings": mappings},
-            f"{name}_written": {**entry, **written},
-        }
+        mappings = {"written": self.mapping} if self.mapping else {}
+        written = {"path": "data/written", "partition": self.written or self.read}
+        read = {"path": "data/read", "partition": self.read, "partition_mappings": mappings}
+        return {"read": {**entry, **read}, "written": {**entry, **written}}
 
 
 def kind(name: str, /, **arguments: Any) -> dict[str, Any]:
@@ -144,9 +124,8 @@ WEEK = [f"2024-01-{day:02}" for day in range(7, 14)]
 
 def static(table: Mapping[Any, Any]) -> dict[str, Any]:
     """A static mapping."""
-    table = dict(table)
     return kind(
-        "StaticPartitionMapping", downstream_partition_keys_by_upstream_partition_key=table
+        "StaticPartitionMapping", downstream_partition_keys_by_upstream_partition_key=dict(table)
     )
 
 
@@ -204,7 +183,7 @@ CASES = {
     "daily_all": Case(  # of the windows, those that have a file
         DAILY, {"2024-01-03": DAYS}, mapping=ALL, untouched=["2024-01-04"]
     ),
-    "daily_last": Case(DAILY, dict.fromkeys(DAYS, ["2024-01-19"]), mapping=LAST, stored=DAYS),
+    "daily_last": Case(DAILY, dict.fromkeys(DAYS, ("2024-01-19",)), mapping=LAST, stored=DAYS),
     "daily_specific": Case(
         DAILY, {"2024-01-03": DAYS}, mapping=specific(*DAYS), stored=["2024-01-05"]
     ),
@@ -264,23 +243,13 @@ CASES = {
 
 
 def make_matrix(path: Path) -> Project:
-    """Write a project with a pipeline for each case."""
-    catalog: dict[str, Any] = {}
-    jobs: dict[str, Any] = {}
+    """Write a project with a configuration environment for each case."""
+    files = {f"src/{PACKAGE}/kinds.py": KINDS}
     for name, case in CASES.items():
-        catalog |= case.catalog(name)
-        options = {"pipeline": {"pipeline_name": name}}
-        jobs[f"{name}_per_run"] = {**options, "partitions": "per_run"}
+        pipeline: dict[str, Any] = {"pipeline": {"pipeline_name": "__default__"}}
+        jobs = {"per_run": {**pipeline, "partitions": "per_run"}}
         if case.fans_out:
-            jobs[f"{name}_fan_out"] = {**options, "partitions": "fan_out"}
-    return make_project(
-        path,
-        package=PACKAGE,
-        pipelines=PIPELINES,
-        catalog=yaml.safe_load(yaml.dump(catalog)),
-        dagster={"jobs": jobs},
-        files={
-            f"src/{PACKAGE}/kinds.py": KINDS,
-            f"src/{PACKAGE}/cases.yml": yaml.safe_dump(list(CASES)),
-        },
-    )
+            jobs["fan_out"] = {**pipeline, "partitions": "fan_out"}
+        files[f"conf/{name}/catalog.yml"] = yaml.safe_dump(case.catalog())
+        files[f"conf/{name}/dagster.yml"] = yaml.safe_dump({"jobs": jobs})
+    return make_project(path, package=PACKAGE, pipelines=PIPELINES, files=files)

@@ -79,10 +79,10 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         Raises:
             DatasetError: The node has not saved all chunks.
         """
+        ids = tuple(map(self.partition_id, scope.keys))
         before, self._scope, self._saved = self._scope, scope, set()
         self._name, self._in_chunks = name, in_chunks
         self._about = f"Node {node!r}, dataset {name!r}"
-        ids = tuple(map(self.partition_id, scope.keys))
         token = _ids_in_scope.set({**_ids_in_scope.get({}), name: ids})
         try:
             yield
