@@ -126,7 +126,7 @@ HOOKS = """
 
         @hook_impl
         def on_pipeline_error(self, error):
-            write(f"error: {error}")
+            write("error: " + " ".join(str(error).split()))
 """
 
 DEFINITIONS = """
@@ -240,6 +240,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
                 "versioned": True,
             },
             "shared_memory": {"type": "SharedMemoryDataset"},
+            "lock": {"type": "MemoryDataset", "copy_mode": "assign"},
         },
         dagster={
             "jobs": {

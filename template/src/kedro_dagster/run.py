@@ -424,12 +424,15 @@ class KedroRun:
     def _build(self, names: Iterable[str]) -> None:
         """Build datasets; one that stands nowhere in the catalog is kept in memory."""
         for name in names:
-            dataset = self.catalog.get(name, fallback_to_runtime_pattern=True)
-            kedro_internals.share_in_process(dataset)
+            self._get(name)
 
     def _dataset(self, name: str) -> Any:
-        variant = self.plan.datasets[name].variants[0]
-        return self.catalog.get(variant, fallback_to_runtime_pattern=True)
+        return self._get(self.plan.datasets[name].variants[0])
+
+    def _get(self, name: str) -> Any:
+        dataset = self.catalog.get(name, fallback_to_runtime_pattern=True)
+        kedro_internals.share_in_process(dataset)
+        return dataset
 
     @contextmanager
     def _parameters(self, nodes: tuple[Node, ...], changed: Mapping[str, Any]) -> Iterator[None]:
