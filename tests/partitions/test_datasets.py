@@ -388,7 +388,7 @@ def test_the_cost_of_a_step_does_not_grow_with_the_number_of_partitions(
         dataset.save(values)
     own = str(tmp_path / "7.json")
     assert {path for path in calls if path != str(tmp_path)} == {own}
-    assert len(calls) <= 6
+    assert len(calls) <= 3  # does it exist, read it, write it
 
 
 # --- The nothing dataset ------------------------------------------------------------------------
