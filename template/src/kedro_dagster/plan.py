@@ -527,7 +527,8 @@ def _plan_datasets(
             mistakes.append(project.catalog_mistake(min(entries), ("type",), message))
             continue
         except ValueError as error:
-            mistakes.append(project.catalog_mistake(min(entries), (), str(error)))
+            place, _, message = str(error).partition(": ")
+            mistakes.append(project.catalog_mistake(min(entries), (place,), message))
             continue
         entry = entries[variant]
         mistakes += [

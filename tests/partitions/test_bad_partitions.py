@@ -1,0 +1,258 @@
+"""Each mistake about partitions gives one readable message, before anything runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kedro_dagster import KedroProjectTranslator
+from kedro_dagster.errors import DagsterConfigError
+from projects import make_project
+
+PIPELINES = """\
+from kedro.pipeline import Pipeline, node
+
+
+def same(value):
+    return value
+
+
+def register_pipelines():
+    chain = [node(same, "raw", "clean", name="clean"), node(same, "clean", "model", name="model")]
+    return {
+        "__default__": Pipeline(chain),
+        "mixed": Pipeline([node(lambda raw: (raw, 1), "raw", ["clean", "report"], name="split")]),
+        "two_sets": Pipeline([node(lambda raw: (raw, raw), "raw", ["clean", "days"], name="two")]),
+        "days": Pipeline([node(same, "raw", "days", name="to_days")]),
+        "only_read": Pipeline([*chain, node(print, "days", None, name="show")]),
+    }
+"""
+STATIC = "type: dagster.StaticPartitionsDefinition, partition_keys: [a, b]"
+DAILY = "type: dagster.DailyPartitionsDefinition, start_date: 2024-01-01"
+MULTI = (
+    "type: dagster.MultiPartitionsDefinition, "
+    f"partitions_defs: {{letter: {{{STATIC}}}, day: {{{DAILY}}}}}"
+)
+DATASET = "type: kedro_dagster.datasets.DagsterPartitionedDataset, dataset: json.JSONDataset"
+JOB = "jobs: {all: {pipeline: {}}}"
+STATIC_MAPPING = (
+    "type: dagster.StaticPartitionMapping, downstream_partition_keys_by_upstream_partition_key"
+)
+
+
+def catalog(
+    raw: str = STATIC, clean: str = STATIC, mappings: str = "", more: str = "path: data/raw"
+) -> str:
+    """A catalog with some partitions and mappings."""
+    return f"""\
+raw: {{{DATASET}, {more}, partition: {{{raw}}}, partition_mappings: {{{mappings}}}}}
+clean: {{{DATASET}, path: data/clean, partition: {{{clean}}}}}
+model: {{{DATASET}, path: data/model, partition: {{{clean}}}}}
+days: {{{DATASET}, path: data/days, partition: {{{DAILY}}}}}
+report: {{type: json.JSONDataset, filepath: data/report.json}}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("bad_partitions") / "project"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setenv("PYTHONPATH", "")
+        yield make_project(path, package="bad_partitions", pipelines=PIPELINES).path
+
+
+def mistakes(root: Path, catalog: str, dagster: str = JOB) -> list[str]:
+    """The mistakes that a user is told of."""
+    (root / "conf/base/catalog.yml").write_text(catalog, encoding="utf-8")
+    (root / "conf/base/dagster.yml").write_text(dagster, encoding="utf-8")
+    with pytest.raises(DagsterConfigError) as caught:
+        KedroProjectTranslator(root)
+    assert not (root / "data").exists()
+    return [str(mistake) for mistake in caught.value.mistakes]
+
+
+@pytest.mark.parametrize(
+    ("catalog", "mistake"),
+    [
+        pytest.param(
+            catalog("type: dagster.StaticPartitions, partition_keys: [a]"),
+            "raw.partition.type: there is no class 'dagster.StaticPartitions'",
+            id="unknown_class",
+        ),
+        pytest.param(
+            catalog("type: nowhere.Partitions"),
+            "raw.partition.type: there is no class 'nowhere.Partitions' (No module named",
+            id="unknown_module",
+        ),
+        pytest.param(
+            catalog("type: dagster.AllPartitionMapping"),
+            "raw.partition.type: 'dagster.AllPartitionMapping' is no PartitionsDefinition of",
+            id="another_class",
+        ),
+        pytest.param(
+            catalog("partition_keys: [a]"),
+            "raw.partition: give a mapping with a 'type', such as dagster.Static",
+            id="no_class",
+        ),
+        pytest.param(
+            catalog("type: dagster.StaticPartitionsDefinition"),
+            "raw.partition: dagster.StaticPartitionsDefinition does not take these arguments:",
+            id="missing_argument",
+        ),
+        pytest.param(
+            catalog("type: dagster.DailyPartitionsDefinition, start: 2024-01-01"),
+            "raw.partition: dagster.DailyPartitionsDefinition does not take these arguments:",
+            id="wrong_argument",
+        ),
+        pytest.param(
+            catalog("type: dagster.DailyPartitionsDefinition, start_date: yesterday"),
+            "raw.partition: dagster.DailyPartitionsDefinition does not take these arguments:",
+            id="wrong_value",
+        ),
+        pytest.param(
+            catalog("type: dagster.StaticPartitionsDefinition, partition_keys: []"),
+            "raw.partition.partition_keys: give a list of one key or more, not [].",
+            id="no_keys",
+        ),
+        pytest.param(
+            catalog("type: dagster.StaticPartitionsDefinition, partition_keys: abc"),
+            "raw.partition.partition_keys: give a list of one key or more, not 'abc'.",
+            id="keys_that_are_no_list",
+        ),
+        pytest.param(
+            catalog("type: dagster.StaticPartitionsDefinition, partition_keys: [1, a, '1']"),
+            "raw.partition.partition_keys: 1 is there twice.",
+            id="duplicate_key",
+        ),
+        pytest.param(
+            catalog("type: dagster.StaticPartitionsDefinition, partition_keys: [../x]"),
+            "raw.partition.partition_keys: '../x' leads out of the dataset's folder.",
+            id="path_traversal",
+        ),
+        pytest.param(
+            catalog(more="path: data/raw, layout: '{letter}'"),
+            "raw.layout: only a MultiPartitionsDefinition has dimensions to lay out.",
+            id="layout_without_dimensions",
+        ),
+        pytest.param(
+            catalog(MULTI, MULTI, more="path: data/raw, layout: '{letter}'"),
+            "raw.layout: '{letter}' must name each dimension and nothing else, as in "
+            "'{day}/{letter}'.",
+            id="layout_that_misses_a_dimension",
+        ),
+        pytest.param(
+            catalog(mappings="claen: {type: dagster.AllPartitionMapping}"),
+            "raw.partition_mappings.claen: there is no dataset 'claen'. Did you mean 'clean'?",
+            id="mapping_to_no_dataset",
+        ),
+        pytest.param(
+            catalog(mappings="clean: {type: dagster.NoMapping}"),
+            "raw.partition_mappings.clean.type: there is no class 'dagster.NoMapping'",
+            id="unknown_mapping",
+        ),
+        pytest.param(
+            catalog(mappings=f"clean: {{{STATIC_MAPPING}: {{a: a, z: b}}}}"),
+            "raw.partition_mappings: for 'clean': mapping source partitions not in the upstream "
+            "partitions definition: {'z'}",
+            id="mapping_from_no_key",
+        ),
+        pytest.param(
+            catalog(mappings=f"clean: {{{STATIC_MAPPING}: {{a: [a, z]}}}}"),
+            "raw.partition_mappings: for 'clean': mapping target partitions not in the "
+            "downstream partitions definition: {'z'}",
+            id="mapping_to_no_key",
+        ),
+        pytest.param(
+            catalog(mappings=f"'cl{{x}}': {{{STATIC_MAPPING}: {{z: a}}}}"),
+            "raw.partition_mappings: for 'clean': mapping source partitions not in",
+            id="mapping_by_pattern_from_no_key",
+        ),
+        pytest.param(
+            catalog(
+                mappings="clean: {type: dagster.SpecificPartitionsPartitionMapping, "
+                "partition_keys: [z]}"
+            ),
+            "raw.partition_mappings: for 'clean': there is no partition 'z'. Allowed: 'a', 'b'.",
+            id="specific_mapping_to_no_key",
+        ),
+        pytest.param(
+            catalog(clean=DAILY),
+            "raw.partition_mappings: for 'clean': Upstream and downstream partitions definitions "
+            "must match",
+            id="nothing_to_infer",
+        ),
+    ],
+)
+def test_a_mistake_in_the_catalog_is_told_with_its_place(
+    root: Path, catalog: str, mistake: str
+) -> None:
+    (told,) = mistakes(root, catalog)
+    assert told.startswith(f"conf/base/catalog.yml: {mistake}")
+
+
+def test_a_mapping_to_a_dataset_without_partitions_is_told(root: Path) -> None:
+    dagster = "jobs: {all: {pipeline: {}}, more: {pipeline: {pipeline_name: mixed}}}"
+    told = mistakes(root, catalog(mappings="report: {type: dagster.AllPartitionMapping}"), dagster)
+    assert told[0] == (
+        "conf/base/catalog.yml: raw.partition_mappings.report: 'report' is not partitioned."
+    )
+
+
+def test_static_partitions_that_do_not_match_need_a_mapping(root: Path) -> None:
+    other = "type: dagster.StaticPartitionsDefinition, partition_keys: [a, z]"
+    (told,) = mistakes(root, catalog(clean=other))
+    assert told == (
+        "conf/base/dagster.yml: jobs.all.pipeline: dataset 'raw', for 'clean': "
+        "IdentityPartitionMapping asks for z, which it does not have. Give partition_mappings for "
+        "the dataset."
+    )
+
+
+ONE_RUN = (
+    "one run cannot hold the partitions of both 'clean' and 'days'. Make a job for each, or, where "
+    "all keys are static, 'partitions: fan_out'; or materialise the assets, with a backfill."
+)
+TWO_NODES = "which do not have the same partitions. Make two nodes of it."
+
+
+@pytest.mark.parametrize(
+    ("job", "mistake"),
+    [
+        pytest.param(
+            "pipeline: {pipeline_name: mixed}",
+            f"node 'split' writes 'clean' and 'report', {TWO_NODES}",
+            id="outputs_with_and_without_partitions",
+        ),
+        pytest.param(
+            "pipeline: {pipeline_name: two_sets}",
+            f"node 'two' writes 'clean' and 'days', {TWO_NODES}",
+            id="outputs_with_different_partitions",
+        ),
+        pytest.param(
+            "pipeline: {pipeline_names: [__default__, days]}",
+            ONE_RUN,
+            id="a_run_of_two_sets",
+        ),
+        pytest.param(
+            "pipeline: {pipeline_name: only_read}, partitions: per_run",
+            ONE_RUN,
+            id="a_run_of_two_sets_of_which_one_is_only_read",
+        ),
+        pytest.param(
+            "pipeline: {pipeline_name: days}, partitions: fan_out",
+            (
+                "'partitions: fan_out' wants all keys to be known beforehand, and those of 'days' "
+                "are not. Leave it out."
+            ),
+            id="fan_out_over_windows",
+        ),
+    ],
+)
+def test_a_job_that_cannot_be_is_told(root: Path, job: str, mistake: str) -> None:
+    mappings = "days: {type: dagster.AllPartitionMapping}"
+    told = mistakes(root, catalog(mappings=mappings), f"jobs: {{all: {{{job}}}}}")
+    assert told == [f"conf/base/dagster.yml: jobs.all.pipeline: {mistake}"]
