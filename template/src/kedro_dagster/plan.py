@@ -521,7 +521,7 @@ def _plan_datasets(
             variant, *others = sorted(entries, key=lambda v: kinds[v] is DatasetKind.TRANSIENT)
             partitioning = None
             if kinds[variant] is DatasetKind.PARTITIONED:
-                partitioning = read_partitioning(entries[variant])
+                partitioning = read_partitioning(_uncached(entries[variant]))
         except DatasetError as error:
             message = _type_fault(entries[min(entries)].get("type"), error)
             mistakes.append(project.catalog_mistake(min(entries), ("type",), message))
@@ -579,6 +579,12 @@ def _kind(entry: Mapping[str, Any], kind_of: Callable[[str], DatasetKind | None]
         wrapped = entry.get("dataset")
         return _kind(wrapped if isinstance(wrapped, dict) else {"type": wrapped}, kind_of)
     return kind
+
+
+def _uncached(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry of a partitioned dataset, where it stands inside that of a CachedDataset."""
+    wrapped = entry.get("dataset")
+    return wrapped if isinstance(wrapped, Mapping) and "partition" in wrapped else entry
 
 
 def _kind_of_type(type_name: str) -> DatasetKind | None:
