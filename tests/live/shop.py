@@ -106,7 +106,7 @@ def register_pipelines():
             node(nodes.check, ["report", "params:fault"], None, name="check"),
         ]
     )
-    talk = Pipeline([node(nodes.talk, "params:records", "records", name="talk")])
+    talk = Pipeline([node(nodes.talk, "params:records", "records", name="speak")])
     return {"__default__": sums, "talk": talk}
 """
 

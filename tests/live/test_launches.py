@@ -50,9 +50,10 @@ def runs(server: Server) -> Callable[[str, str], Run]:
         return until(lambda: next(iter(server.runs(**tags)), None), f"a run with {tags}", 120)
 
     launched["schedule", "multiprocess"] = first(dagster__schedule_name="minutely")
-    server.stop_schedule(schedule)
     for executor, backfill in backfills.items():
         launched["backfill", executor] = first(dagster__backfill=backfill)
+    server.ended(launched["schedule", "multiprocess"], 300)
+    server.stop_schedule(schedule)  # in the midst of a tick it would be switched on again by it
     return lambda way, executor: server.ended(launched[way, executor])
 
 
