@@ -166,14 +166,19 @@ REEXECUTE = """
 
     from shop.jobs import jobs
 
-    with dg.DagsterInstance.get() as instance:
-        (failed,) = instance.get_runs(dg.RunsFilter(job_name=sys.argv[1]))
-        result = dg.execute_job(
-            dg.reconstructable(jobs[sys.argv[1]]),
-            instance=instance,
-            reexecution_options=dg.ReexecutionOptions.from_failure(failed.run_id, instance),
-        )
-    sys.exit(not result.success)
+
+    def main(name):
+        with dg.DagsterInstance.get() as instance:
+            (failed,) = instance.get_runs(dg.RunsFilter(job_name=name))
+            return dg.execute_job(
+                dg.reconstructable(jobs[name]),
+                instance=instance,
+                reexecution_options=dg.ReexecutionOptions.from_failure(failed.run_id, instance),
+            ).success
+
+
+    if __name__ == "__main__":
+        sys.exit(not main(sys.argv[1]))
 """
 
 JOBS_MODULE = """

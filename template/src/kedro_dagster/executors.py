@@ -373,12 +373,12 @@ def step_error(event: dg.DagsterEvent) -> StepFailedError:
         event: The failure of a step, or of a run.
 
     Returns:
-        An error with the class name, the message and the traceback of the first cause.
+        An error with the class name, the message and the traceback of what was raised.
     """
     data: Any = event.event_specific_data
     info = getattr(data, "error", None)
     if info is None:
         return StepFailedError(event.message or "The run failed.")
-    while info.cause:
+    while info.cause and str(info.cls_name).startswith("Dagster"):  # it wraps what was raised
         info = info.cause
     return StepFailedError(info.message.strip(), info.cls_name, "".join(info.stack))

@@ -247,6 +247,8 @@ class KedroRun:
                 raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
             self._concerned(scope.job.name)
         known = {name for name in scope.pipeline.datasets() if name in self.catalog}
+        if scope.job:  # of a part of a job, Dagster hands over what an earlier run has made
+            known |= scope.job.pipeline.all_outputs()
         if scope.job and PARENT_RUN_ID_TAG in self._tags:  # which has stored what is not saved
             known.update(name for step in scope.job.steps for name in step.outputs)
         self._build(scope.pipeline.datasets())
