@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.fan_out import make_fan_out
 from bench.workload import BY_HAND, JOB, OURS, make_workload
 from projects import Project
 
@@ -30,3 +31,14 @@ def test_outputs_are_those_of_kedro(subject: str, tmp_path: Path, expected: dict
     Project(project.path, subject).execute(JOB)
     assert len(expected) == SIZE
     assert outputs(project) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subject", [BY_HAND, OURS])
+def test_partitions_are_made_by_each_subject(subject: str, tmp_path: Path) -> None:
+    project = make_fan_out(tmp_path / "fan_out", 3)
+    Project(project.path, subject).execute(JOB)
+    made = sorted((project.path / "data" / "made").iterdir())
+    assert [(file.name, file.read_text()) for file in made] == [
+        (f"key_{index:04}.json", "4") for index in range(3)
+    ]

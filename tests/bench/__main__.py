@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+from bench.fan_out import make_fan_out
 from bench.workload import BY_HAND, JOB, MULTIPROCESS_JOB, OURS, make_workload
 from projects import Project
 
@@ -22,9 +23,19 @@ SUBJECTS = (KEDRO, BY_HAND, OURS)
 PROBE = Path(__file__).with_name("probe.py")
 
 LOAD = "load"
-JOBS = {"in-process": JOB, "multiprocess": MULTIPROCESS_JOB}
-SIZES = {LOAD: [10, 100, 300, 1000], "in-process": [100], "multiprocess": [10, 100]}
-"""The numbers of nodes of each benchmark."""
+FAN_OUT_LOAD = "fan-out-load"
+FAN_OUT = "fan-out"
+JOBS = {"in-process": JOB, "multiprocess": MULTIPROCESS_JOB, FAN_OUT: JOB}
+SIZES = {
+    LOAD: [10, 100, 300, 1000],
+    "in-process": [100],
+    "multiprocess": [10, 100],
+    FAN_OUT_LOAD: [10, 100, 1000],
+    FAN_OUT: [10, 100],
+}
+"""The numbers of nodes of each benchmark, or of the partitions that its two nodes fan out over."""
+
+WORKLOADS = {FAN_OUT_LOAD: make_fan_out, FAN_OUT: make_fan_out}
 
 Figures = Mapping[str, float]
 Measure = Callable[[], Figures]
@@ -135,32 +146,33 @@ def measure(
     """Run one benchmark on projects of several sizes."""
     for nodes in sizes:
         print(f"{benchmark}, {nodes} nodes ...", file=sys.stderr, flush=True)
-        project = make_workload(folder / f"{benchmark}-{nodes}", nodes)
+        make = WORKLOADS.get(benchmark, make_workload)
+        project = make(folder / f"{benchmark}-{nodes}", nodes)
         for subject, figures in best_of(repeat, measures(project)).items():
             yield Result(benchmark, nodes, subject, figures)
 
 
-def load_table(results: Results, sizes: Iterable[int]) -> Table:
+def load_table(results: Results, benchmark: str, sizes: Iterable[int]) -> Table:
     """The load of the code location against Kedro's bootstrap and the hand-written location."""
 
     def row(nodes: int) -> tuple[str, ...]:
-        floor = results.best("load", nodes, BY_HAND, "load")
-        ours = results.best("load", nodes, OURS, "load")
+        floor = results.best(benchmark, nodes, BY_HAND, "load")
+        ours = results.best(benchmark, nodes, OURS, "load")
         return (
             str(nodes),
-            seconds(results.best("load", nodes, BY_HAND, "kedro")),
+            seconds(results.best(benchmark, nodes, BY_HAND, "kedro")),
             seconds(floor),
             seconds(ours),
             ratio(ours, floor),
             *(
-                seconds(results.best("load", nodes, subject, figure))
+                seconds(results.best(benchmark, nodes, subject, figure))
                 for figure in ("cpu", "snapshot", "memory_mb")
                 for subject in (BY_HAND, OURS)
             ),
         )
 
     return Table(
-        "Load of the code location, in seconds after `import dagster`",
+        f"Load of the code location, {benchmark}, in seconds after `import dagster`",
         (
             *("nodes", "Kedro bootstrap", "floor: Kedro + by hand", "ours", "ratio"),
             *("CPU: floor", "ours", "snapshot: floor", "ours", "memory MB: floor", "ours"),
@@ -241,14 +253,16 @@ def main() -> None:
     sizes: dict[str, list[int]] = {name: getattr(arguments, name) for name in SIZES}
     measures: dict[str, Callable[[Project], dict[str, Measure]]] = {
         LOAD: load_measures,
+        FAN_OUT_LOAD: load_measures,
         **{name: partial(job_measures, job=job) for name, job in JOBS.items()},
     }
     results = Results()
     with TemporaryDirectory(prefix="bench-") as folder:
         for name, measures_of in measures.items():
             results.extend(measure(Path(folder), name, sizes[name], arguments.repeat, measures_of))
+    for name in filter(sizes.get, (LOAD, FAN_OUT_LOAD)):
+        print(load_table(results, name, sizes[name]))
     if sizes[LOAD]:
-        print(load_table(results, sizes[LOAD]))
         print(growth(results, sizes[LOAD]))
     for name in filter(sizes.get, JOBS):
         print(job_table(results, name, sizes[name]))
