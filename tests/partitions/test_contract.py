@@ -19,6 +19,8 @@ from projects import make_project
 PIPELINES = """\
 from kedro.pipeline import Pipeline, node
 
+from kedro_dagster.datasets import partition_ids
+
 
 def copy(given):
     return {key: load() for key, load in given.items()}
@@ -30,6 +32,11 @@ def one_more(given):
 
 def one_less(given):
     return {key: value for key, value in copy(given).items() if key != "b"}
+
+
+def twins(given):
+    values = copy(given)
+    return [dict.fromkeys(partition_ids(name), values) for name in ("left", "right")]
 
 
 def in_chunks(given):
@@ -50,6 +57,8 @@ def register_pipelines():
         "no_chunk": Pipeline([node(no_chunk, "raw", "made", name="no_chunk")]),
         "missing": Pipeline([node(copy, "absent", "made", name="missing")]),
         "dynamic": Pipeline([node(copy, "found", "kept", name="dynamic")]),
+        "fan_in": Pipeline([node(copy, "windows", "gathered", name="gather")]),
+        "twins": Pipeline([node(twins, "source", ["left", "right"], name="make_twins")]),
         "transcoded": Pipeline([
             node(copy, "raw", "table@json", name="write"),
             node(copy, "table@text", "made", name="read"),
@@ -72,6 +81,19 @@ absent: {<<: *raw, path: data/absent}
 "table@json": {<<: *raw, path: data/table}
 "table@text": {<<: *raw, path: data/table, dataset: text.TextDataset}
 cached: {type: CachedDataset, dataset: {<<: *raw, path: data/cached}}
+source:
+  <<: *raw
+  partition_mappings:
+    right:
+      type: dagster.StaticPartitionMapping
+      downstream_partition_keys_by_upstream_partition_key: {a: b, b: a}
+left: {<<: *raw, path: data/left}
+right: {<<: *raw, path: data/right}
+windows:
+  <<: *raw
+  path: data/windows
+  partition: {type: dagster.DailyPartitionsDefinition, start_date: 2024-01-01}
+gathered: {type: json.JSONDataset, filepath: data/gathered.json}
 found: {<<: *raw, path: data/found, partition: {type: dagster.DynamicPartitionsDefinition, name: f}}
 kept: {<<: *raw, path: data/kept, partition: {type: dagster.DynamicPartitionsDefinition, name: f}}
 """
@@ -82,6 +104,8 @@ JOBS = [
     "no_chunk",
     "missing",
     "dynamic",
+    "fan_in",
+    "twins",
     "transcoded",
     "cached",
 ]
@@ -201,6 +225,28 @@ def test_each_partition_reaches_the_next_node(
         for key, value in contents(made).items()
     }
     assert values == {"a": "a", "b": "b", "c": "c"}
+
+
+def test_a_node_is_given_what_each_of_its_outputs_is_made_from(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, root: Path
+) -> None:
+    definitions.resolve_job_def("twins").execute_in_process(QUIET, instance)
+    for name in ("left", "right"):
+        made = {key: sorted(given) for key, given in contents(root / "data" / name).items()}
+        assert made == {"a": ["a", "b"], "b": ["a", "b"], "c": ["c"]}
+
+
+def test_a_fan_in_of_windows_takes_those_that_are_there(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, root: Path
+) -> None:
+    folder = root / "data" / "windows"
+    folder.mkdir()
+    for day in ("2024-01-03", "2024-01-01"):
+        (folder / f"{day}.json").write_text("1")
+    run = definitions.resolve_job_def("fan_in").execute_in_process(QUIET, instance)
+    assert run.success
+    gathered = json.loads((root / "data" / "gathered.json").read_text())
+    assert list(gathered) == ["2024-01-01", "2024-01-03"]
 
 
 @pytest.mark.parametrize("key", ["../x", "/x"])
