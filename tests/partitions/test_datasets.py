@@ -358,10 +358,6 @@ class CountingFileSystem(LocalFileSystem):  # type: ignore[misc]
         self.calls.append(path)
         return super().info(path, **options)
 
-    def exists(self, path: str, **options: Any) -> bool:
-        self.calls.append(path)
-        return bool(super().exists(path, **options))
-
     def _open(self, path: str, *arguments: Any, **options: Any) -> Any:
         self.calls.append(path)
         return super()._open(path, *arguments, **options)
