@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from kedro_dagster import parameters
-from kedro_dagster.plan import flatten_parameters
+from kedro_dagster.planner import flatten_parameters
 
 SHAPES: dict[str, Any] = {
     "none": None,

@@ -15,7 +15,8 @@ from kedro.pipeline.node import Node
 
 from kedro_dagster.config import parse_config
 from kedro_dagster.errors import DagsterConfigError
-from kedro_dagster.plan import JobPlan, ProjectPlan, StepPlan, make_plan
+from kedro_dagster.plan import JobPlan, ProjectPlan, StepPlan
+from kedro_dagster.planner import make_plan
 from kedro_dagster.project import KedroProject
 
 FILE = "pickle.PickleDataset"

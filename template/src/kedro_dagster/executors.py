@@ -1,48 +1,23 @@
-"""Dagster's executors, named in ``dagster.yml``, with Kedro's pipeline hooks around them."""
+"""Dagster's executors, by their names in ``dagster.yml``."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import entry_points
 from typing import Any
 
 import dagster as dg
-from dagster._check import not_none
 from dagster._config.errors import (
     FieldNotDefinedErrorData,
     FieldsNotDefinedErrorData,
     RuntimeMismatchErrorData,
 )
 from dagster._config.validate import validate_config
-from dagster._core.definitions.reconstruct import ReconstructableJob
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.retries import RetryMode
-from dagster._core.execution.step_dependency_config import StepDependencyConfig
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.executor.init import InitExecutorContext
 
 from .config import ExecutorOptions
-from .errors import Mistake, StepFailedError, did_you_mean
-from .logging import event_log
-from .plan import ProjectPlan
+from .errors import Mistake, did_you_mean
 from .project import KedroProject
-from .run import (
-    KedroRun,
-    RunOptions,
-    RunScope,
-    close_hooks,
-    identity_of,
-    lost_with,
-    new_identity,
-    open_hooks,
-    scope_of,
-    shared,
-    wanted,
-)
 
 
 @dataclass(frozen=True)
@@ -180,205 +155,3 @@ def _import_executor(name: str) -> dg.ExecutorDefinition:
     if not isinstance(definition, dg.ExecutorDefinition):
         raise ValueError(f"{name!r} is no dagster.ExecutorDefinition, but {definition!r}.")
     return definition
-
-
-def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg.ExecutorDefinition:
-    """Wrap an executor, so that Kedro's pipeline hooks are called around all steps of a run.
-
-    Args:
-        definition: Any executor.
-        plan: The project's plan.
-
-    Returns:
-        An executor of the same name, config and requirements.
-    """
-
-    def create(context: InitExecutorContext) -> dg.Executor:
-        creation = not_none(definition.executor_creation_fn)
-        return KedroExecutor(creation(_with_preload(context)), plan, definition.name)
-
-    return dg.ExecutorDefinition(
-        name=definition.name,
-        config_schema=definition.config_schema,  # type: ignore[arg-type]  # taken as it is
-        requirements=definition.get_requirements,
-        executor_creation_fn=create,
-        description=definition.description,
-    )
-
-
-_PRELOAD = (
-    "__main__",  # else each child of a console script imports the script again
-    "dagster._cli",
-    "dagster._core.executor.multiprocess",
-    # what a step needs to open the Dagster instance
-    "dagster._core.instance.factory",
-    "dagster._core.storage.event_log",
-    "dagster._core.storage.fs_io_manager",
-    "dagster._core.storage.local_compute_log_manager",
-    "dagster._core.storage.root",
-    "dagster._core.storage.runs",
-    "dagster._core.storage.schedules",
-    "dagster._core.storage.sqlite_storage",
-    "dagster._core.workspace.autodiscovery",
-)
-"""What the processes of the steps are forked from has loaded, beside the project's definitions."""
-
-
-def _with_preload(context: InitExecutorContext) -> InitExecutorContext:
-    """Let the multiprocess executor fork its steps from a process that has the project loaded.
-
-    Kedro's plugins are loaded there too, as each session needs them: mlflow alone takes seconds.
-    """
-    module = context.job.get_module() if isinstance(context.job, ReconstructableJob) else None
-    config = dict(context.executor_config)
-    options = config.get("multiprocess", config)
-    if module is None or not isinstance(options, Mapping) or "max_concurrent" not in options:
-        return context
-    if not options.get("start_method"):
-        plugins = (plugin.module for plugin in entry_points(group="kedro.hooks"))
-        preload = [*_PRELOAD, *plugins, module]
-        options = {**options, "start_method": {"forkserver": {"preload_modules": preload}}}
-    config = {"multiprocess": options} if "multiprocess" in config else dict(options)
-    return context._replace(executor_config=config)
-
-
-class KedroExecutor(dg.Executor):
-    """Stands around any executor in the run worker, as ``KedroSession.run`` does around a runner.
-
-    Args:
-        inner: The executor that runs the steps.
-        plan: The project's plan.
-        name: The executor's name.
-    """
-
-    def __init__(self, inner: dg.Executor, plan: ProjectPlan, name: str) -> None:
-        self._inner = inner
-        self._plan = plan
-        self._name = name
-
-    @property
-    def retries(self) -> RetryMode:
-        """The wrapped executor's."""
-        return self._inner.retries
-
-    @property
-    def step_dependency_config(self) -> StepDependencyConfig:
-        """The wrapped executor's."""
-        return self._inner.step_dependency_config
-
-    def execute(
-        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
-    ) -> Iterator[dg.DagsterEvent]:
-        """Run the steps, and call the pipeline hooks of Kedro around them."""
-        steps = {
-            key: wanted(execution_plan.get_step_by_key(key).step_outputs)
-            for key in execution_plan.step_keys_to_execute
-        }
-        parent = plan_context.dagster_run.parent_run_id
-        lost = parent is not None and lost_with(plan_context.instance, parent)
-        scope = scope_of(self._plan, plan_context.job_name, self._name, steps, lost)
-        if scope is None:
-            yield from self._inner.execute(plan_context, execution_plan)
-        else:
-            yield from self._execute_nodes(plan_context, execution_plan, scope)
-
-    def _execute_nodes(
-        self,
-        plan_context: PlanOrchestrationContext,
-        execution_plan: ExecutionPlan,
-        scope: RunScope,
-    ) -> Iterator[dg.DagsterEvent]:
-        instance, run_id = plan_context.instance, plan_context.run_id
-        resumed = identity_of(instance, run_id) if plan_context.resume_from_failure else None
-        options = RunOptions.of(plan_context.run_config)
-        single_process = isinstance(self._inner, InProcessExecutor)
-        with event_log(plan_context.log):
-            run = KedroRun(
-                self._plan,
-                resumed or new_identity(instance, run_id, single_process),
-                options,
-                scope.pipeline_names,
-                single_process=single_process,
-                tags=plan_context.dagster_run.tags,
-            )
-            if resumed:
-                run.join(instance, run_id)
-            else:
-                open_hooks(instance, run_id, run.start(scope))
-        failure: BaseException | None = None
-        try:
-            run.warm_up(scope)
-            with shared(run_id, run):
-                for event in self._inner.execute(plan_context, execution_plan):
-                    if event.is_step_failure and failure is None:
-                        failure = run.errors.get(str(event.step_key)) or step_error(event)
-                    yield event
-        except GeneratorExit:
-            raise  # Dagster has let go of the run: it is not over
-        except BaseException as error:
-            self._end(plan_context, run, scope, failure or error)
-            raise
-        self._end(plan_context, run, scope, failure)
-
-    def _end(
-        self,
-        plan_context: PlanOrchestrationContext,
-        run: KedroRun,
-        scope: RunScope,
-        failure: BaseException | None,
-    ) -> None:
-        with event_log(plan_context.log):
-            try:
-                if failure is None:
-                    self._find_results(plan_context, run, scope)
-                    run.finish(scope)
-                else:
-                    run.fail(scope, failure)
-            finally:
-                close_hooks(plan_context.instance, plan_context.run_id)
-
-    def _find_results(
-        self, plan_context: PlanOrchestrationContext, run: KedroRun, scope: RunScope
-    ) -> None:
-        """Let ``run_result`` hold what steps in other processes gave to the ``io_manager``."""
-        if run.single_process or scope.job is None:
-            return
-        done = plan_context.execution_plan.step_keys_to_execute
-        steps = {name: step.name for step in scope.job.steps for name in step.outputs}
-        for name in scope.pipeline.outputs():
-            dataset = self._plan.datasets[name]
-            if not dataset.persisted and steps.get(name) in done:
-                load = partial(_load_output, plan_context, steps[name], dataset.identifier)
-                run.find(name, load)
-
-
-def _load_output(plan_context: PlanOrchestrationContext, step: str, output: str) -> Any:
-    definitions = plan_context.job.get_definition().resource_defs
-    keys = {"io_manager", *definitions["io_manager"].required_resource_keys}
-    config: Mapping[str, Any] = plan_context.run_config.get("resources") or {}  # type: ignore[assignment]
-    with dg.build_resources(
-        {key: definitions[key] for key in keys},
-        plan_context.instance,
-        {key: value for key, value in config.items() if key in keys},
-        plan_context.dagster_run,
-    ) as resources:
-        upstream = dg.build_output_context(step, output, run_id=plan_context.run_id)
-        return resources.io_manager.load_input(dg.build_input_context(upstream_output=upstream))
-
-
-def step_error(event: dg.DagsterEvent) -> StepFailedError:
-    """Tell of a failure in another process, of which only a description has come here.
-
-    Args:
-        event: The failure of a step, or of a run.
-
-    Returns:
-        An error with the class name, the message and the traceback of what was raised.
-    """
-    data: Any = event.event_specific_data
-    info = getattr(data, "error", None)
-    if info is None:
-        return StepFailedError(event.message or "The run failed.")
-    while info.cause and str(info.cls_name).startswith("Dagster"):  # it wraps what was raised
-        info = info.cause
-    return StepFailedError(info.message.strip(), info.cls_name, "".join(info.stack))

@@ -23,10 +23,10 @@ from .plan import (
     StepPlan,
     data_inputs,
     data_outputs,
-    scopes_of,
 )
 from .resources import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER, Transient
 from .run import KedroRun
+from .scopes import scopes_of
 
 
 class NodeTranslator:

@@ -9,11 +9,12 @@ import dagster as dg
 from dagster._check import not_none
 
 from .config import ExecutorOptions, LoggerOptions, ScheduleOptions
-from .executors import executor_definition, with_kedro_hooks
+from .executors import executor_definition
 from .logging import logger_definition
 from .nodes import NodeTranslator
 from .plan import JobPlan, ProjectPlan, StepPlan
 from .resources import KEDRO
+from .run_worker import with_kedro_hooks
 
 
 class PipelineTranslator:

@@ -14,19 +14,9 @@ from kedro.io.core import generate_timestamp
 from .errors import StepFailedError, TransientDataError
 from .logging import event_log
 from .plan import ProjectPlan
-from .run import (
-    KedroRun,
-    RunOptions,
-    close_hooks,
-    identity_of,
-    lost_with,
-    new_identity,
-    open_hooks,
-    planned_steps,
-    run_in_this_process,
-    scope_of,
-    shared,
-)
+from .run import KedroRun, run_in_this_process, shared
+from .run_scope import RunOptions, planned_steps, scope_of
+from .run_tags import close_hooks, identity_of, lost_with, new_identity, open_hooks
 
 KEDRO = "kedro"
 KEDRO_IO_MANAGER = "kedro_io_manager"

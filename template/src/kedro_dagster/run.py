@@ -1,4 +1,4 @@
-"""Run Kedro nodes inside a Dagster run: one Kedro run, whatever the number of processes.
+"""A Kedro run inside a Dagster run: one, whatever the number of processes.
 
 The *run worker* is the process that stands around all steps, as ``KedroSession.run`` stands
 around a runner: it calls the pipeline hooks. Each process that runs nodes has a session, a
@@ -7,14 +7,10 @@ context, a hook manager and a catalog of its own; their identity is one.
 
 from __future__ import annotations
 
-import base64
 import inspect
 import logging
-import pickle
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
@@ -25,8 +21,6 @@ from kedro import __version__ as kedro_version
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 from kedro.io import CachedDataset, CatalogProtocol, MemoryDataset
-from kedro.io.core import generate_timestamp
-from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner.task import Task
 from pluggy import PluginManager
@@ -34,71 +28,15 @@ from pluggy import PluginManager
 from . import kedro_internals, mlflow, parameters
 from .kedro_internals import strip_transcoding
 from .partitions import Scope
-from .plan import JobPlan, ProjectPlan, StepPlan, data_outputs, is_parameter, steps_for_keys
+from .plan import ProjectPlan, StepPlan, is_parameter
+from .run_scope import RunOptions, RunScope, planned_steps, scope_of
+from .run_tags import CATALOG_TAG, lost_with, pack_datasets, unpack_datasets
+from .scopes import steps_for_keys
 
 logger = logging.getLogger(__name__)
 
-RUN_ID_TAG = "kedro/run_id"
-"""Tag of a Dagster run: the identity of its Kedro run, and the version of all it saves."""
-
-HOOKS_TAG = "kedro/pipeline_hooks"
-"""Tag of a Dagster run: how far its pipeline hooks have come, and for which Dagster run."""
-
-MEMORY_TAG = "kedro/transient_in_memory"
-"""Tag of a Dagster run: whether its transient datasets ended with its process."""
-
-CATALOG_TAG = ".dagster/kedro_catalog"
-"""Hidden tag of a Dagster run: what ``before_pipeline_run`` has put into the catalog."""
-
-_CATALOG_TAG_LIMIT = 100_000
-"""How many bytes a dataset in that tag may take: tags are read with each list of runs."""
-
 _runs: dict[str, KedroRun] = {}
 """The Kedro runs that are open in this process, by the id of their Dagster run."""
-
-
-@dataclass(frozen=True)
-class RunScope:
-    """What a Dagster run really runs.
-
-    Args:
-        pipeline: The nodes.
-        tasks: Each step that runs them, with each of its nodes.
-        job: The job they are of; ``None`` for assets.
-        executor: The name of the executor.
-    """
-
-    pipeline: Pipeline
-    tasks: tuple[tuple[str, Node], ...]
-    job: JobPlan | None
-    executor: str
-
-    @property
-    def pipeline_names(self) -> list[str]:
-        """The registered pipelines the run is of; ``__default__`` for assets."""
-        return self.job.options.pipeline.names if self.job else ["__default__"]
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """The config of the ``kedro`` resource.
-
-    Args:
-        runtime_params: What ``kedro run --params`` takes.
-        load_versions: What ``kedro run --load-versions`` takes: versions by dataset.
-        partition_keys: In a job that fans out, the only partitions to run: keys, or the
-            ``start`` and ``end`` of a range.
-    """
-
-    runtime_params: Mapping[str, Any] = field(default_factory=dict)
-    load_versions: Mapping[str, str] = field(default_factory=dict)
-    partition_keys: Any = None
-
-    @classmethod
-    def of(cls, run_config: Mapping[str, Any]) -> RunOptions:
-        """Find the options in the config of a run."""
-        resource = (run_config.get("resources") or {}).get("kedro") or {}
-        return cls(**(resource.get("config") or {}))
 
 
 class KedroRun:
@@ -166,7 +104,7 @@ class KedroRun:
         catalog = kedro_internals.create_catalog(
             self.context, self._pipeline_names, self.run_id, self.options.load_versions
         )
-        for name, dataset in _unpack(self._tags.get(CATALOG_TAG, ""), self.run_id).items():
+        for name, dataset in unpack_datasets(self._tags.get(CATALOG_TAG, ""), self.run_id).items():
             catalog[name] = dataset
         return catalog
 
@@ -196,7 +134,7 @@ class KedroRun:
             for name, (dataset, data) in kedro_internals.datasets_in(self.catalog).items()
             if name not in before or before[name][0] is not dataset or before[name][1] is not data
         }:
-            tags = {**tags, CATALOG_TAG: _pack(changed, self.run_id)}
+            tags = {**tags, CATALOG_TAG: pack_datasets(changed, self.run_id)}
         return tags
 
     def join(self, instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
@@ -469,37 +407,6 @@ class KedroRun:
                 kedro_internals.place(self.catalog, name, dataset)
 
 
-def _pack(datasets: Mapping[str, Any], run_id: str) -> str:
-    """Write datasets as a tag, for the other processes of a run."""
-    packed = {}
-    for name, dataset in datasets.items():
-        try:
-            content = pickle.dumps(dataset)
-        except Exception as error:  # noqa: BLE001  # whatever the user's class raises
-            reason: object = error
-        else:
-            if len(content) <= _CATALOG_TAG_LIMIT:
-                packed[name] = content
-                continue
-            reason = f"it has more than {_CATALOG_TAG_LIMIT} bytes"
-        logger.warning(
-            "Dataset %r, put into the catalog by a before_pipeline_run hook, does not reach steps "
-            "in other processes: %s. Put it there in after_catalog_created, called in each.",
-            name,
-            reason,
-        )
-    return f"{run_id} {base64.b85encode(zlib.compress(pickle.dumps(packed))).decode()}"
-
-
-def _unpack(tag: str, run_id: str) -> dict[str, Any]:
-    """Read such a tag, unless it is one that a re-execution has inherited."""
-    owner, _, text = tag.partition(" ")
-    if owner != run_id:
-        return {}
-    packed = pickle.loads(zlib.decompress(base64.b85decode(text)))  # noqa: S301  # written above
-    return {name: pickle.loads(content) for name, content in packed.items()}  # noqa: S301
-
-
 class _ElsewhereDataset(MemoryDataset):
     """A transient dataset whose value is stored by another process."""
 
@@ -539,170 +446,6 @@ class _Release:
         for name in node.outputs:
             if not self._waiting.get(name) and name not in self._outputs:
                 catalog.release(name)
-
-
-def scope_of(
-    plan: ProjectPlan,
-    job_name: str,
-    executor: str,
-    steps: Mapping[str, Iterable[str]],
-    lost: bool = False,
-) -> RunScope | None:
-    """Find the nodes that a Dagster run really runs.
-
-    Args:
-        plan: The project's plan.
-        job_name: The name of the run's job.
-        executor: The name of the run's executor.
-        steps: The outputs to be made, by the name of the step.
-        lost: Whether transient datasets of steps that ran before must be made again.
-
-    Returns:
-        The scope, or ``None`` where the run has no Kedro node.
-    """
-    job = plan.jobs.get(job_name)
-    if job:
-        chosen = [step for step in job.steps if step.name in steps]
-        tasks = [(step.name, node) for step in chosen for node in step.nodes]
-        if len(chosen) == len(job.steps):
-            return RunScope(job.pipeline, tuple(tasks), job, executor)
-        if lost:
-            tasks += [("", node) for node in plan.nodes_to_recover(job, chosen)]
-    else:
-        tasks = [
-            (step, node)
-            for step, outputs in steps.items()
-            if step in plan.asset_steps
-            for node in plan.asset_steps[step].nodes_for(
-                plan.by_identifier[output].name for output in outputs
-            )
-        ]
-    return RunScope(_as_one_pipeline(tasks), tuple(tasks), job, executor) if tasks else None
-
-
-def _as_one_pipeline(tasks: Iterable[tuple[str, Node]]) -> Pipeline:
-    """Put the nodes of steps into one pipeline, for hooks to look at.
-
-    Assets may be made in one run by nodes of several registered pipelines, of which two have one
-    name or make one dataset. There is no Kedro pipeline that holds both: hooks see the first.
-    """
-    steps: dict[str, dict[Node, None]] = {}
-    for step, node in tasks:
-        steps.setdefault(step, {})[node] = None
-    kept: dict[Node, None] = {}
-    taken: set[str] = set()
-    for step, nodes in steps.items():
-        new = [node for node in nodes if node not in kept]
-        claims = {f"node {node.name}" for node in new} | {
-            name for node in new for name in data_outputs(node)
-        }
-        if taken.isdisjoint(claims):
-            kept.update(dict.fromkeys(new))
-            taken |= claims
-        else:
-            logger.warning(
-                "Step %r runs, but is not in the pipeline that Kedro's hooks are given: another "
-                "step of this run has a node of the same name, or makes the same dataset.",
-                step,
-            )
-    return Pipeline(list(kept))
-
-
-def wanted(outputs: Iterable[Any]) -> list[str]:
-    """Of the outputs of a step, those that a Dagster run is to make: of a multi-asset, some.
-
-    Args:
-        outputs: The outputs of a step in an execution plan, or in a snapshot of one.
-
-    Returns:
-        Their names.
-    """
-    return [
-        output.name
-        for output in outputs
-        if not output.properties.is_asset or output.properties.asset_key
-    ]
-
-
-def planned_steps(
-    instance: dg.DagsterInstance, dagster_run: dg.DagsterRun
-) -> Mapping[str, list[str]]:
-    """The outputs that a Dagster run is to make, by the key of the step.
-
-    Args:
-        instance: The Dagster instance.
-        dagster_run: The Dagster run.
-
-    Returns:
-        What the stored plan of the run says.
-    """
-    snapshot = instance.get_execution_plan_snapshot(str(dagster_run.execution_plan_snapshot_id))
-    return {
-        step.key: wanted(step.outputs)
-        for step in snapshot.steps
-        if step.key in snapshot.step_keys_to_execute
-    }
-
-
-def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_process: bool) -> str:
-    """Give a Dagster run an identity as a Kedro run, and write it on the run.
-
-    Tags are inherited by a re-execution, so the identity stands there with the id of the
-    Dagster run that it belongs to.
-
-    Args:
-        instance: The Dagster instance.
-        dagster_run_id: The Dagster run.
-        single_process: Whether transient datasets stay in the memory of one process.
-
-    Returns:
-        Kedro's ``run_id``.
-    """
-    run_id = str(generate_timestamp())
-    tags = {
-        RUN_ID_TAG: run_id,
-        HOOKS_TAG: f"opening {dagster_run_id}",
-        MEMORY_TAG: str(single_process).lower(),
-    }
-    instance.add_run_tags(dagster_run_id, tags)
-    return run_id
-
-
-def identity_of(instance: dg.DagsterInstance, dagster_run_id: str) -> str | None:
-    """Find the identity that a Dagster run has been given, in whatever process.
-
-    Args:
-        instance: The Dagster instance.
-        dagster_run_id: The Dagster run.
-
-    Returns:
-        Kedro's ``run_id``, or ``None`` where the run has none of its own.
-    """
-    dagster_run = instance.get_run_by_id(dagster_run_id)
-    tags = dagster_run.tags if dagster_run else {}
-    owned = tags.get(HOOKS_TAG, "").endswith(dagster_run_id)
-    return tags.get(RUN_ID_TAG) if owned else None
-
-
-def lost_with(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
-    """Whether the transient datasets of an earlier Dagster run were only in its memory."""
-    dagster_run = instance.get_run_by_id(dagster_run_id)
-    return dagster_run is not None and dagster_run.tags.get(MEMORY_TAG) == "true"
-
-
-def open_hooks(instance: dg.DagsterInstance, dagster_run_id: str, tags: Mapping[str, str]) -> None:
-    """Write on a Dagster run, with other tags, that ``before_pipeline_run`` has been called."""
-    instance.add_run_tags(dagster_run_id, {HOOKS_TAG: f"open {dagster_run_id}", **tags})
-
-
-def close_hooks(instance: dg.DagsterInstance, dagster_run_id: str) -> None:
-    """Write on a Dagster run that the last of its pipeline hooks has been called."""
-    instance.add_run_tags(dagster_run_id, {HOOKS_TAG: f"closed {dagster_run_id}"})
-
-
-def hooks_are_open(tags: Mapping[str, str], dagster_run_id: str) -> bool:
-    """Whether pipeline hooks of a Dagster run have begun and not ended."""
-    return tags.get(HOOKS_TAG) == f"open {dagster_run_id}"
 
 
 def run_in_this_process(dagster_run_id: str) -> KedroRun | None:

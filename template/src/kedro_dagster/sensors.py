@@ -9,18 +9,12 @@ from dagster._check import not_none
 
 from . import kedro_internals
 from .config import SensorOptions
-from .executors import step_error
 from .partitions import all_keys
 from .plan import ProjectPlan
-from .run import (
-    KedroRun,
-    RunOptions,
-    close_hooks,
-    hooks_are_open,
-    identity_of,
-    planned_steps,
-    scope_of,
-)
+from .run import KedroRun
+from .run_scope import RunOptions, planned_steps, scope_of
+from .run_tags import close_hooks, hooks_are_open, identity_of
+from .run_worker import step_error
 
 
 def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:

@@ -7,11 +7,11 @@ from pathlib import Path
 import dagster as dg
 
 from .catalog import CatalogTranslator
-from .executors import check_executors, with_kedro_hooks
+from .executors import check_executors
 from .logging import check_loggers
 from .nodes import NodeTranslator
 from .pipelines import PipelineTranslator
-from .plan import make_plan
+from .planner import make_plan
 from .project import read_project
 from .resources import (
     KEDRO,
@@ -21,6 +21,7 @@ from .resources import (
     kedro_resource,
     transient_io_manager,
 )
+from .run_worker import with_kedro_hooks
 from .sensors import new_partitions_sensor, pipeline_error_sensor
 
 
