@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from .plan import DatasetPlan, ProjectPlan
+from .plan import DatasetKind, DatasetPlan, ProjectPlan
 from .resources import KEDRO_IO_MANAGER
 
 
@@ -45,6 +45,7 @@ class CatalogTranslator:
             partitions_def=dataset.partitioning.definition if dataset.partitioning else None,
             description=description,
             group_name=group,
+            kinds=_kinds(dataset),
             metadata={"kedro/type": dataset.type, **metadata},
         ).with_io_manager_key(KEDRO_IO_MANAGER)
 
@@ -58,6 +59,14 @@ class CatalogTranslator:
     def external_assets(self) -> list[dg.AssetSpec]:
         """The assets that no node of the translated pipelines makes, such as raw data."""
         return [self.get_asset_spec(self.plan.datasets[name]) for name in self.plan.external]
+
+
+def _kinds(dataset: DatasetPlan) -> set[str]:
+    """What the UI marks an asset with: ``csv`` for ``pandas.CSVDataset``."""
+    if dataset.kind is not DatasetKind.PERSISTED:
+        return set()
+    name = dataset.type.rpartition(".")[2].removesuffix("Dataset").lower()
+    return {name} if name else set()
 
 
 def _json(value: Any) -> Any:

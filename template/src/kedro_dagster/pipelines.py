@@ -46,7 +46,7 @@ class PipelineTranslator:
         """
         graph = dg.GraphDefinition(
             name=job.name,
-            description=job.options.description,
+            description=job.options.description or _description(job),
             node_defs=[self._op(step) for step in job.steps],
             # Of the steps that can run, Dagster takes the one that comes first in Kedro's order
             dependencies={
@@ -64,7 +64,7 @@ class PipelineTranslator:
                 name: logger_definition(f"{job.name}.{name}", options)
                 for name, options in loggers.items()
             },
-            config=self._run_config(job),
+            config=self._run_config(job) or None,
             partitions_def=job.partitioning.definition if job.partitioning else None,
         )
 
@@ -168,6 +168,13 @@ class PipelineTranslator:
         if runtime_params:
             config["resources"] = {KEDRO: {"config": {"runtime_params": runtime_params}}}
         return config
+
+
+def _description(job: JobPlan) -> str:
+    """What the UI says of a job that has no description: which nodes it runs."""
+    options = job.options.pipeline
+    filters = [f"{key}: {', '.join(values)}" for key, values in options.filters.items() if values]
+    return "; ".join((f"Kedro pipeline {' + '.join(options.names)}", *filters))
 
 
 def _due_keys(
