@@ -12,6 +12,8 @@ from kedro_dagster import KedroProjectTranslator
 from kedro_dagster.errors import DagsterConfigError
 from projects import make_project
 
+pytestmark = pytest.mark.xdist_group("bad_partitions")
+
 PIPELINES = """\
 from kedro.pipeline import Pipeline, node
 

@@ -16,6 +16,8 @@ import pytest
 from kedro_dagster import KedroProjectTranslator
 from projects import make_project
 
+pytestmark = pytest.mark.xdist_group("contract")
+
 PIPELINES = """\
 from kedro.pipeline import Pipeline, node
 

@@ -17,6 +17,8 @@ from kedro_dagster import KedroProjectTranslator
 from partitions.fan import make_fan
 from projects import Project
 
+pytestmark = pytest.mark.xdist_group("fan_out")
+
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

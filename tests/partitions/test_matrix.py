@@ -20,6 +20,8 @@ from dagster._core.storage.tags import (
 from kedro_dagster import KedroProjectTranslator
 from partitions.matrix import CASES, Case, make_matrix
 
+pytestmark = pytest.mark.xdist_group("matrix")
+
 BEFORE = "from before"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
