@@ -113,8 +113,8 @@ def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
         (
             "- jobs\n",
             (
-                "its top level must have the keys 'dev', 'executors', 'schedules', 'loggers', "
-                "'sensors', 'jobs'."
+                "its top level must have the keys 'requires_helper', 'dev', 'executors', "
+                "'schedules', 'loggers', 'sensors', 'jobs'."
             ),
         ),
         (

@@ -4,11 +4,19 @@
 ``nodes`` and ``pipelines`` render them as Dagster objects, and ``run`` is what happens in a run.
 """
 
-from .catalog import CatalogTranslator
-from .nodes import NodeTranslator
-from .pipelines import PipelineTranslator
-from .translator import KedroProjectTranslator
+from .versions import __version__, check_installed
 
-__version__ = "0.1.0"
+check_installed()  # first: with other versions, what follows fails with a worse message
 
-__all__ = ["CatalogTranslator", "KedroProjectTranslator", "NodeTranslator", "PipelineTranslator"]
+from .catalog import CatalogTranslator  # noqa: E402
+from .nodes import NodeTranslator  # noqa: E402
+from .pipelines import PipelineTranslator  # noqa: E402
+from .translator import KedroProjectTranslator  # noqa: E402
+
+__all__ = [
+    "CatalogTranslator",
+    "KedroProjectTranslator",
+    "NodeTranslator",
+    "PipelineTranslator",
+    "__version__",
+]

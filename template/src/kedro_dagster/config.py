@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from zoneinfo import available_timezones
 
 from dagster._utils.schedules import is_valid_cron_schedule
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -23,6 +24,7 @@ from pydantic import (
 
 from .errors import did_you_mean
 from .utils import is_dagster_name
+from .versions import __version__
 
 KeyPath: TypeAlias = tuple[str, ...]
 
@@ -51,6 +53,19 @@ def _timezone(value: str) -> str:
     if value not in zones:
         (close,) = get_close_matches(value, zones, n=1) or ["Europe/Paris"]
         raise ValueError(f"{value!r} is not a time zone. Write one like {close!r}.")
+    return value
+
+
+def _helper_version(value: str) -> str:
+    try:
+        fits = SpecifierSet(value, prereleases=True).contains(__version__)
+    except InvalidSpecifier:
+        raise ValueError(f"{value!r} is no range of versions. Write one like '>=0.1'.") from None
+    if not fits:
+        raise ValueError(
+            f"this file is written for kedro_dagster {value}, and the one in use is {__version__}. "
+            "Run `copier update`, or correct the range."
+        )
     return value
 
 
@@ -271,6 +286,7 @@ class KedroDagsterConfig(Options):
     """The whole of ``dagster.yml``.
 
     Args:
+        requires_helper: Versions of this package that the file is written for.
         dev: Options of ``kedro dagster dev``.
         executors: Executors by the name that jobs call them.
         schedules: Schedules by name.
@@ -279,6 +295,7 @@ class KedroDagsterConfig(Options):
         jobs: Jobs by their Dagster name.
     """
 
+    requires_helper: Annotated[str, AfterValidator(_helper_version)] = ""
     dev: DevOptions = Field(default_factory=DevOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
     schedules: dict[DagsterName, ScheduleOptions] = Field(default_factory=dict)

@@ -11,6 +11,10 @@ class KedroDagsterError(Exception):
     """Base of every error this package raises about a user's project."""
 
 
+class UnsupportedVersionError(KedroDagsterError):
+    """The installed Kedro or Dagster is not one that this package is made for."""
+
+
 class ProjectNotFoundError(KedroDagsterError):
     """No Kedro project stands where one is needed."""
 

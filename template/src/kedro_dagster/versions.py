@@ -1,0 +1,49 @@
+"""Which version this is, and whether it fits what is installed beside it."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from .errors import UnsupportedVersionError
+
+__version__ = "0.1.0"
+
+SUPPORTED = {"kedro": ">=1.0,<2", "dagster": ">=1.12,<2"}
+"""The versions that this package is tested with, as in the template's pyproject.toml."""
+
+
+def check_installed() -> None:
+    """Check the installed Kedro and Dagster, and warn of the plugin of the same import name.
+
+    Raises:
+        UnsupportedVersionError: One of them is too old or too new.
+    """
+    wrong = [
+        f"{name}{wanted} is needed, and {name} {found} is installed"
+        for name, wanted in SUPPORTED.items()
+        if (found := version(name)) not in SpecifierSet(wanted, prereleases=True)
+    ]
+    if wrong:
+        wanted = " ".join(f'"{name}{versions}"' for name, versions in SUPPORTED.items())
+        raise UnsupportedVersionError(
+            f"kedro_dagster {__version__} does not run here: {'; '.join(wrong)}. "
+            f"Run `pip install {wanted}`, or get a helper that fits with `copier update`."
+        )
+    if plugin := _plugin():
+        warnings.warn(
+            f"Two packages are called kedro_dagster. The one in {Path(__file__).parent} is in use, "
+            f"not the plugin kedro-dagster {plugin.version}, which is installed in "
+            f"{plugin.locate_file('')}. Remove the plugin with `pip uninstall kedro-dagster`.",
+            stacklevel=2,
+        )
+
+
+def _plugin() -> Distribution | None:
+    try:
+        return distribution("kedro-dagster")
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,127 @@
+"""What the helper says of versions that do not fit, and of the plugin of the same name."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from kedro_dagster import versions
+from kedro_dagster.config import parse_config
+from kedro_dagster.errors import UnsupportedVersionError
+from projects import HELPER, REPOSITORY
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("kedro", "0.19.14"), ("kedro", "2.0.0"), ("dagster", "1.11.16"), ("dagster", "2.0")],
+)
+def test_says_which_installed_version_does_not_fit(
+    name: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = {"kedro": "1.0.0", "dagster": "1.12.0", name: found}
+    monkeypatch.setattr(versions, "version", installed.__getitem__)
+    with pytest.raises(UnsupportedVersionError) as caught:
+        versions.check_installed()
+    assert str(caught.value) == (
+        f"kedro_dagster {versions.__version__} does not run here: "
+        f"{name}{versions.SUPPORTED[name]} is needed, and {name} {found} is installed. "
+        'Run `pip install "kedro>=1.0,<2" "dagster>=1.12,<2"`, or get a helper that fits with '
+        "`copier update`."
+    )
+
+
+@pytest.mark.parametrize(
+    "found", [("1.0.0", "1.12.0"), ("1.99", "1.99"), ("1.8.0rc1", "1.14.0.dev2")]
+)
+def test_accepts_every_version_in_between(
+    found: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        versions, "version", dict(zip(("kedro", "dagster"), found, strict=True)).__getitem__
+    )
+    versions.check_installed()
+
+
+def test_versions_are_checked_before_anything_else_is_imported(tmp_path: Path) -> None:
+    """An old Dagster has not all that the helper imports."""
+    write_distribution(tmp_path, "dagster", "1.0.0")
+    (tmp_path / "dagster.py").write_text("")
+    process = import_helper(tmp_path)
+    assert process.returncode != 0
+    assert process.stderr.splitlines()[-1].startswith(
+        "kedro_dagster.errors.UnsupportedVersionError: kedro_dagster"
+    )
+
+
+@pytest.mark.parametrize("file", ["pyproject.toml", "template/pyproject.toml.jinja"])
+def test_projects_are_given_the_versions_that_the_helper_supports(file: str) -> None:
+    text = (REPOSITORY / file).read_text(encoding="utf-8")
+    for name, wanted in versions.SUPPORTED.items():
+        (declared,) = re.findall(rf'"{name}([<>=~][^"]*)"', text)
+        assert SpecifierSet(declared) == SpecifierSet(wanted)
+
+
+def test_warns_of_the_plugin_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_distribution(tmp_path, "kedro-dagster", "0.7.1")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.warns(UserWarning, match="Two packages are called kedro_dagster") as caught:
+        versions.check_installed()
+    assert str(caught[0].message) == (
+        f"Two packages are called kedro_dagster. The one in {HELPER} is in use, not the plugin "
+        f"kedro-dagster 0.7.1, which is installed in {tmp_path}. Remove the plugin with "
+        "`pip uninstall kedro-dagster`."
+    )
+
+
+def test_warns_of_nothing_where_the_plugin_is_not_installed() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        versions.check_installed()
+
+
+@pytest.mark.parametrize("wanted", [">=0.1", "==0.1.0", ">=0.1,<99"])
+def test_dagster_yml_may_say_which_helper_it_is_written_for(wanted: str) -> None:
+    config, mistakes = parse_config({"requires_helper": wanted})
+    assert (config.requires_helper, mistakes) == (wanted, [])
+
+
+@pytest.mark.parametrize("wanted", [">=99", "<0.1"])
+def test_a_helper_too_old_or_too_new_for_dagster_yml_says_so(wanted: str) -> None:
+    _, mistakes = parse_config({"requires_helper": wanted, "jobs": {}})
+    message = (
+        f"this file is written for kedro_dagster {wanted}, and the one in use is "
+        f"{versions.__version__}. Run `copier update`, or correct the range."
+    )
+    assert mistakes == [(("requires_helper",), message)]
+
+
+def test_a_range_of_versions_that_is_none_is_a_mistake() -> None:
+    _, mistakes = parse_config({"requires_helper": "newest"})
+    assert mistakes == [
+        (("requires_helper",), "'newest' is no range of versions. Write one like '>=0.1'.")
+    ]
+
+
+def write_distribution(folder: Path, name: str, version: str) -> None:
+    """Make it look as if a distribution were installed in a folder."""
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def import_helper(first_on_path: Path) -> subprocess.CompletedProcess[str]:
+    paths = [str(first_on_path), str(HELPER.parent)]
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths}; import kedro_dagster"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
