@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from typing import Any
 
@@ -13,6 +14,7 @@ from kedro.io.core import generate_timestamp
 
 from .errors import StepFailedError, TransientDataError
 from .logging import event_log
+from .partitions import Scope, typed_keys
 from .plan import ProjectPlan
 from .run import KedroRun, run_in_this_process, shared
 from .run_scope import RunOptions, planned_steps, scope_of
@@ -136,18 +138,28 @@ class KedroIOManager(dg.IOManager):
         self._run = run
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Load the dataset that an asset is."""
-        return self._run.catalog.load(self._dataset(context.asset_key))
+        """Load the dataset that an asset is; of a partitioned one, the partitions asked for."""
+        with self._in_scope(context) as name:
+            return self._run.catalog.load(name)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Save the dataset that an asset is."""
-        name = self._dataset(context.asset_key)
-        self._run.catalog.save(name, obj)
-        context.add_output_metadata(self._run.location(name))
+        """Save the dataset that an asset is; of a partitioned one, the partitions of the run."""
+        with self._in_scope(context) as name:
+            self._run.catalog.save(name, obj)
 
-    def _dataset(self, key: dg.AssetKey) -> str:
-        dataset = self._run.plan.datasets.get(".".join(key.path))
-        return dataset.variants[0] if dataset else ".".join(key.path)
+    @contextmanager
+    def _in_scope(self, context: dg.InputContext | dg.OutputContext) -> Iterator[str]:
+        """The catalog name of an asset, for as long as just its partitions are in scope."""
+        name = ".".join(context.asset_key.path)
+        dataset = self._run.plan.datasets.get(name)
+        variant = dataset.variants[0] if dataset else name
+        with ExitStack() as stack:
+            if dataset and dataset.partitioning and context.has_asset_partitions:
+                keys = typed_keys(dataset.partitioning.definition, context.asset_partition_keys)
+                partitioned: Any = self._run.catalog.get(variant)
+                where = f"an asset of step {context.step_context.step.key}"
+                stack.enter_context(partitioned.in_scope(Scope(keys), name, where, False))
+            yield variant
 
 
 def kedro_io_manager() -> dg.IOManagerDefinition:
