@@ -1,0 +1,307 @@
+"""Adding Dagster to a Kedro project: no question, nothing of it is changed, and it runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import yaml
+from copier import run_copy
+
+from conftest import git
+from projects import HELPER, Project
+from template.existing import copier, hashes, kedro_new, write_files, write_project
+
+HELPER_FILES = {
+    f"src/kedro_dagster/{file.relative_to(HELPER).as_posix()}" for file in HELPER.rglob("*.py")
+}
+ANSWERS = ".copier-answers.yml"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A Kedro project, and what is found out about it.
+
+    Args:
+        write: Writes it into a folder that exists, and returns its own folder.
+        package: Its package.
+        source: Its source folder.
+        conf: Its configuration folder.
+        has: Which of the files that are added otherwise it has already.
+    """
+
+    write: Callable[[Path], Path]
+    package: str = "shop"
+    source: str = "src"
+    conf: str = "conf"
+    has: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def added(self) -> set[str]:
+        folder = (Path(self.source) / self.package.replace(".", "/")).as_posix()
+        own = {f"{folder}/definitions.py", f"{folder}/cli.py", "dg.toml"}
+        return ({*own, f"{self.conf}/base/dagster.yml"} - self.has) | HELPER_FILES | {ANSWERS}
+
+
+def written(
+    folder: Path,
+    name: str = "shop",
+    *,
+    package: str = "shop",
+    source: str = "src",
+    conf: str = "conf",
+    without: str = "",
+    **files: str,
+) -> Path:
+    path = folder / name
+    write_project(
+        path,
+        package=package,
+        source=source,
+        conf=conf,
+        files={file.replace("__", "/"): text for file, text in files.items()},
+    )
+    if without:
+        (path / without).unlink()
+    return path
+
+
+def with_files(files: dict[str, str], folder: Path) -> Path:
+    path = written(folder)
+    write_files(path, files)
+    return path
+
+
+def in_git(folder: Path) -> Path:
+    path = written(folder)
+    git(path, "init", "--quiet")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", "--message=Mine")
+    return path
+
+
+OWN_CLI = """\
+import click
+
+
+@click.group()
+def cli():
+    pass
+"""
+OWN_DEFINITIONS = "import dagster as dg\n\ndefs = dg.Definitions()\n"
+HOOKS = """\
+from pathlib import Path
+
+from kedro.framework.hooks import hook_impl
+
+
+class Notes:
+    @hook_impl
+    def before_node_run(self, node):
+        with Path("called.txt").open("a") as file:
+            print(node.name, file=file)
+
+
+HOOKS = (Notes(),)
+"""
+JOBS = "jobs: {mine: {pipeline: {pipeline_name: __default__}}}\n"
+
+CASES = {
+    "kedro new": Case(lambda folder: kedro_new(folder, "Shop", "none")),
+    "kedro new with tools": Case(
+        lambda folder: kedro_new(folder, "Corner Shop", "lint,test,log,docs,data"),
+        package="corner_shop",
+    ),
+    "hooks in settings.py": Case(partial(with_files, {"src/shop/settings.py": HOOKS})),
+    "own cli.py": Case(
+        partial(with_files, {"src/shop/cli.py": OWN_CLI}), has=frozenset({"src/shop/cli.py"})
+    ),
+    "own cli package": Case(
+        partial(with_files, {"src/shop/cli/__init__.py": OWN_CLI}),
+        has=frozenset({"src/shop/cli.py"}),
+    ),
+    "own definitions.py": Case(
+        partial(with_files, {"src/shop/definitions.py": OWN_DEFINITIONS}),
+        has=frozenset({"src/shop/definitions.py"}),
+    ),
+    "own dg.toml": Case(
+        partial(with_files, {"dg.toml": "[project]\n"}), has=frozenset({"dg.toml"})
+    ),
+    "own dagster.yml elsewhere": Case(
+        partial(with_files, {"conf/local/dagster.yml": JOBS}),
+        has=frozenset({"conf/base/dagster.yml"}),
+    ),
+    "hyphenated name": Case(
+        partial(written, name="corner-shop", package="corner_shop"), package="corner_shop"
+    ),
+    "odd folder name": Case(partial(written, name="my [old] shop?!")),
+    "conf elsewhere": Case(partial(written, conf="config/kedro"), conf="config/kedro"),
+    "no parameters.yml": Case(partial(written, without="conf/base/parameters.yml")),
+    "source_dir code": Case(partial(written, source="code"), source="code"),
+    "source_dir code/python": Case(partial(written, source="code/python"), source="code/python"),
+    "source_dir .": Case(partial(written, source="."), source="."),
+    "package in a package": Case(partial(written, package="company.shop"), package="company.shop"),
+    "package beside one that is not Kedro's": Case(
+        partial(with_files, {"src/aaa/__init__.py": "", "src/aaa/settings.py": ""})
+    ),
+    "two Kedro packages": Case(
+        partial(with_files, {"src/aaa/__init__.py": "", "src/aaa/pipeline_registry.py": ""})
+    ),
+    "committed to git": Case(in_git),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_adds_what_is_missing_and_changes_nothing(
+    case: Case,
+    template: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project = case.write(tmp_path)
+    before = hashes(project)
+    monkeypatch.chdir(project)
+    run_copy(str(template), defaults=True)
+    after = hashes(project)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == case.added
+    answers = yaml.safe_load((project / ANSWERS).read_text())
+    assert (answers["package_name"], answers["source_dir"], answers["conf_source"]) == (
+        case.package,
+        case.source,
+        case.conf,
+    )
+    message = capsys.readouterr().err
+    listed = {line.strip() for line in message.splitlines()}
+    assert (case.added - HELPER_FILES) | {"src/kedro_dagster/ (the helper)"} <= listed
+    assert not case.has & listed
+    if case.has:
+        assert f"the project has its own: {', '.join(case.has)}." in message
+
+
+def test_the_message_says_what_to_run_next(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path / "shop")
+    message = copier(tmp_path / "shop", "copy", "--defaults", str(template), ".").stderr
+    for command in (
+        'pip install "dagster>=1.12,<2" "dagster-webserver>=1.12,<2" dagster-dg-cli',
+        'uv pip install "dagster>=1.12,<2" "dagster-webserver>=1.12,<2" dagster-dg-cli',
+        "kedro dagster dev",
+        "copier update --defaults",
+    ):
+        assert f"    {command}\n" in message
+
+
+def test_every_answer_can_be_corrected(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path, package="shop", source="lib", conf="settings")
+    given = {
+        "package_name": "other",
+        "source_dir": "lib",
+        "conf_source": "settings",
+        "dagster_env": "prod",
+    }
+    data = [argument for key in given for argument in ("-d", f"{key}={given[key]}")]
+    copier(tmp_path, "copy", "--defaults", *data, str(template), ".")
+    assert (tmp_path / "settings/prod/dagster.yml").is_file()
+    assert (tmp_path / "lib/other/definitions.py").is_file()
+    assert given.items() <= yaml.safe_load((tmp_path / ANSWERS).read_text()).items()
+
+
+def test_a_project_whose_package_is_not_found_is_not_taken_for_a_new_one(
+    template: Path, tmp_path: Path
+) -> None:
+    write_project(tmp_path, source="a/b/c/d")
+    before = hashes(tmp_path)
+    process = copier(tmp_path, "copy", "--defaults", str(template), ".", check=False)
+    assert process.returncode != 0
+    assert "Please name the package: no pipeline_registry.py was found" in process.stderr
+    assert hashes(tmp_path) == before
+
+
+@pytest.mark.parametrize("option", [(), ("-d", "existing_project=true"), ("--overwrite",)])
+def test_stops_where_another_template_keeps_its_answers(
+    option: tuple[str, ...], template: Path, tmp_path: Path
+) -> None:
+    write_project(tmp_path)
+    write_files(tmp_path, {ANSWERS: "_commit: v3\n_src_path: gh:a/b\nproject_name: Mine\n"})
+    before = hashes(tmp_path)
+    process = copier(tmp_path, "copy", "--defaults", *option, str(template), ".", check=False)
+    assert process.returncode != 0
+    assert "copier copy -a .copier-answers.dagster.yml <template> <folder>" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert hashes(tmp_path) == before
+
+
+def test_keeps_answers_beside_those_of_another_template(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path)
+    write_files(tmp_path, {ANSWERS: "_commit: v3\n_src_path: gh:a/b\n"})
+    own = ".copier-answers.dagster.yml"
+    before = hashes(tmp_path)
+    process = copier(tmp_path, "copy", "-a", own, "--defaults", str(template), ".")
+    after = hashes(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert own in after
+    assert f"    copier update --defaults -a {own}\n" in process.stderr
+
+
+def test_stops_where_a_link_leads_to_the_project(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path / "shop")
+    write_files(tmp_path / "shop", {ANSWERS: "_src_path: gh:a/b\n"})
+    (tmp_path / "link").symlink_to("shop")
+    before = hashes(tmp_path / "shop")
+    process = copier(tmp_path, "copy", "--defaults", str(template), "link", check=False)
+    assert "belongs to another Copier template" in process.stderr
+    assert hashes(tmp_path / "shop") == before
+
+
+@pytest.mark.slow
+def test_code_of_the_message_merges_dagster_into_own_files(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path, source="code")
+    own = {"code/shop/cli.py": OWN_CLI, "code/shop/definitions.py": OWN_DEFINITIONS}
+    write_files(tmp_path, own)
+    message = copier(tmp_path, "copy", "--defaults", str(template), ".").stderr
+    for name in own:
+        _, _, rest = message.partition(f"{name}, ")
+        block = takewhile(lambda line: line.startswith("    ") or not line, rest.splitlines()[1:])
+        with (tmp_path / name).open("a") as file:
+            file.write(dedent("\n".join(block)))
+    project = Project(tmp_path, "shop")
+    assert (
+        project.kedro("dagster", "--version").stdout.splitlines()[-1].startswith("kedro_dagster ")
+    )
+    check = "from shop.definitions import defs; defs.resolve_job_def('default')"
+    project.run("-c", check, PYTHONPATH=str(tmp_path / "code"))
+
+
+def outputs(project: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in (project / "data").glob("*.json")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "executors"),
+    [("kedro new with tools", ["sequential"]), ("source_dir code", ["sequential", "parallel"])],
+)
+def test_the_default_pipeline_runs_in_dagster(
+    name: str, executors: list[str], template: Path, tmp_path: Path
+) -> None:
+    case = CASES[name]
+    project = Project(case.write(tmp_path), case.package)
+    copier(project.path, "copy", "--defaults", str(template), ".")
+    project.kedro("run")
+    expected = outputs(project.path)
+    assert json.loads(expected["total.json"]) == {"sum": 6}
+    config = project.path / "conf" / "base" / "dagster.yml"
+    for executor in executors:
+        shutil.rmtree(project.path / "data")
+        text = config.read_text()
+        config.write_text(text.replace("executor: sequential", f"executor: {executor}"))
+        project.execute("default", PYTHONPATH=str(project.path / case.source))
+        assert outputs(project.path) == expected
