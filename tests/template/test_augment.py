@@ -141,7 +141,6 @@ CASES = {
     "hyphenated name": Case(
         partial(written, name="corner-shop", package="corner_shop"), package="corner_shop"
     ),
-    "odd folder name": Case(partial(written, name="my [old] shop?!")),
     "conf elsewhere": Case(partial(written, conf="config/kedro"), conf="config/kedro"),
     "no parameters.yml": Case(partial(written, without="conf/base/parameters.yml")),
     "source_dir code": Case(partial(written, source="code"), source="code"),
@@ -197,6 +196,12 @@ def test_the_message_says_what_to_run_next(template: Path, tmp_path: Path) -> No
         "copier update --defaults",
     ):
         assert f"    {command}\n" in message
+
+
+def test_finds_the_project_in_an_odd_folder(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path / "[old] shop *?!")
+    copier(tmp_path, "copy", "--defaults", str(template), "[old] shop *?!")
+    assert (tmp_path / "[old] shop *?!" / "src/shop/definitions.py").is_file()
 
 
 def test_every_answer_can_be_corrected(template: Path, tmp_path: Path) -> None:
@@ -268,7 +273,7 @@ def test_code_of_the_message_merges_dagster_into_own_files(template: Path, tmp_p
     write_files(tmp_path, own)
     message = copier(tmp_path, "copy", "--defaults", str(template), ".").stderr
     for name in own:
-        _, _, rest = message.partition(f"{name}, ")
+        _, _, rest = message.partition(f"add to {name}, ")
         block = takewhile(lambda line: line.startswith("    ") or not line, rest.splitlines()[1:])
         with (tmp_path / name).open("a") as file:
             file.write(dedent("\n".join(block)))
