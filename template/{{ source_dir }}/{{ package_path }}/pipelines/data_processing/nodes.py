@@ -33,7 +33,7 @@ def count_daily_trips(trips: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFram
     """Count the trips of each kind of rider on each day, beside that day's weather."""
     counts = pd.crosstab(trips["date"], trips["rider"])
     daily = weather.merge(counts, left_on="date", right_index=True, how="inner")
-    weekend = pd.to_datetime(daily["date"]).dt.dayofweek >= 5
+    weekend = pd.to_datetime(daily["date"]).dt.day_of_week >= 5
     return daily.assign(weekend=weekend.astype(int)).reset_index(drop=True)
 
 
@@ -47,7 +47,8 @@ def rank_stations(trips: pd.DataFrame, stations: pd.DataFrame) -> pd.DataFrame:
     ranked = ranked.fillna({"departures": 0, "arrivals": 0}).astype(
         {"departures": int, "arrivals": int}
     )
-    ranked["trips_per_dock"] = ((ranked["departures"] + ranked["arrivals"]) / ranked["docks"]).round(1)
+    trips_of_station = ranked["departures"] + ranked["arrivals"]
+    ranked["trips_per_dock"] = (trips_of_station / ranked["docks"]).round(1)
     return ranked.reset_index().sort_values(["departures", "station_id"], ascending=[False, True])
 
 

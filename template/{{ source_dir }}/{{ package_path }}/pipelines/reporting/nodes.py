@@ -35,6 +35,6 @@ def plot_forecasts(member: pd.DataFrame, casual: pd.DataFrame, plot: dict[str, A
         panel.set_title(name, loc="left")
         panel.set_ylabel("trips a day")
         panel.set_ylim(bottom=0)
-    panels[0].legend(loc="upper right", ncols=2)
+    panels[0].legend(loc="lower right", ncols=2)
     figure.autofmt_xdate()
     return figure
