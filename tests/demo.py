@@ -20,7 +20,7 @@ from dagster import (
 
 DEFAULT_PIPELINE = "__default__"
 
-Row = tuple[str, str, str]
+Row = tuple[str, str, str, str]
 
 
 def main() -> None:
@@ -36,8 +36,9 @@ def main() -> None:
             fail(output)
         rows = list(materialisations(instance, run.run_id))
     duration = (record.end_time or 0) - (record.start_time or 0)
-    print(f"{run.status.value} in {duration:.1f} s. {len(rows)} datasets were materialised:\n")
-    print_table(("asset", "file", "when"), rows)
+    assets = {asset for asset, *_ in rows}
+    print(f"{run.status.value} in {duration:.1f} s. {len(assets)} datasets were materialised:\n")
+    print_table(("asset", "partition", "file", "when"), rows)
     print(f"\nThe project is in {Path.cwd()}.")
 
 
@@ -93,6 +94,7 @@ def row(record: EventLogRecord) -> Row:
     ]
     return (
         event.asset_key.to_user_string(),
+        event.partition or "",
         ", ".join(relative(path) for path in paths if path),
         datetime.fromtimestamp(record.timestamp).astimezone().strftime("%H:%M:%S"),
     )
