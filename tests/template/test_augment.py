@@ -289,6 +289,64 @@ def outputs(project: Path) -> dict[str, str]:
     return {file.name: file.read_text() for file in (project / "data").glob("*.json")}
 
 
+FROM_THE_PLUGIN = {
+    "conf/local/dagster.yml": """\
+        dev: {log_level: info, log_format: colored, host: 127.0.0.1, port: "3000"}
+        executors:
+          my_executor:
+            in_process: {}
+        schedules:
+          my_job_schedule:
+            cron_schedule: "0 0 * * *"
+        jobs:
+          my_job:
+            pipeline:
+              pipeline_name: __default__
+              node_namespace: sums
+            executor: my_executor
+            schedule: my_job_schedule
+        """,
+    "conf/base/catalog.yml": """\
+        numbers:
+          type: kedro_dagster.datasets.DagsterPartitionedDataset
+          path: data/numbers
+          dataset: json.JSONDataset
+          filename_suffix: .json
+          partition: {type: dagster.StaticPartitionsDefinition, partition_keys: [a, b]}
+        sums.total: {type: json.JSONDataset, filepath: data/total.json}
+        sums.told: {type: kedro_dagster.datasets.DagsterNothingDataset}
+        """,
+    "src/shop/pipeline_registry.py": """\
+        from kedro.pipeline import Pipeline, node
+
+        def add(numbers):
+            return sum(load() for load in numbers.values())
+
+        def tell(total):
+            print(total)
+
+        def register_pipelines():
+            nodes = [
+                node(add, "numbers", "sums.total", name="add", namespace="sums"),
+                node(tell, "sums.total", "sums.told", name="tell", namespace="sums"),
+            ]
+            return {"__default__": Pipeline(nodes)}
+        """,
+    "data/numbers/a.json": "1",
+    "data/numbers/b.json": "2",
+}
+
+
+@pytest.mark.slow
+def test_a_project_of_the_plugin_runs_with_its_own_jobs(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path, files=FROM_THE_PLUGIN)
+    before = hashes(tmp_path)
+    copier(tmp_path, "copy", "--defaults", str(template), ".")
+    assert before.items() <= hashes(tmp_path).items()
+    Project(tmp_path, "shop").execute("my_job")
+    assert (tmp_path / "data" / "total.json").read_text() == "3"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "executors"),

@@ -220,6 +220,7 @@ def test_copies_over_an_edited_helper_only_when_told_to(releases: Path, tmp_path
         assert process.returncode != 0
         assert "Consider using `--overwrite`" in process.stderr
         assert hashes(tmp_path / "shop") == before
+    (tmp_path / "shop" / "dg.toml").unlink()
     copier(tmp_path / "shop", "recopy", "--defaults", "--overwrite")
     after = hashes(tmp_path / "shop")
     assert after == {**original, "README.md": before["README.md"]}
