@@ -9,11 +9,13 @@ import nox
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = False  # `compat` says that it skips one
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests", "mlflow"]
 
 REPOSITORY = Path(__file__).parent
 DEMO_HOME = ".dagster-demo"  # the Dagster instance of a demo, which also marks its folder
+COMPAT_TESTS = ["tests/unit", "tests/template/test_augment.py", "-k", "unit or runs_in_dagster"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -55,6 +57,24 @@ def mlflow(session: nox.Session) -> None:
     """Run the tests that need kedro-mlflow, which no other test is to find installed."""
     install_groups(session, "mlflow")
     session.run("pytest", "tests/integration", *session.posargs)
+
+
+@nox.session
+@nox.parametrize(
+    ("python", "versions"),
+    [
+        nox.param(
+            "3.10",
+            ("kedro==1.0.0", "dagster==1.12.0", "dagster-webserver==1.12.0"),
+            id="oldest",
+        ),
+        nox.param("3.13", ("kedro", "dagster", "dagster-webserver"), id="newest"),
+    ],
+)
+def compat(session: nox.Session, versions: tuple[str, ...]) -> None:
+    """Run a project on the oldest and on the newest versions that are supported."""
+    session.install(*versions, *nox.project.dependency_groups(PYPROJECT, "compat"))
+    session.run("pytest", *(session.posargs or COMPAT_TESTS))
 
 
 @nox.session
