@@ -47,6 +47,7 @@ def tests(session: nox.Session) -> None:
         "pytest",
         "--numprocesses=auto",
         "--dist=loadgroup",
+        "--durations=15",
         "--ignore=tests/integration",
         *session.posargs,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +44,17 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv("KEDRO_DISABLE_TELEMETRY", "1")
         patch.setenv("MPLBACKEND", "Agg")
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no project that a test has loaded stand in the way of another one of the same name."""
+    yield
+    base = tmp_path_factory.getbasetemp()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).is_relative_to(base):
+            del sys.modules[name]
 
 
 def git(repository: Path, *arguments: str) -> str:
