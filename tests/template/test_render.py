@@ -116,6 +116,12 @@ def test_every_path_is_allowed_on_windows(template: Path, render: Render) -> Non
         assert len({str(path).lower() for path in paths}) == len(paths)
 
 
+def test_every_excluded_pattern_stands_alone() -> None:
+    # Before Copier 9.18 a text of several patterns excluded nothing: seeds came back on update.
+    questions = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+    assert not [pattern for pattern in questions["_exclude"] if "\n" in pattern]
+
+
 def test_nothing_needs_trust() -> None:
     questions = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
     assert not {"_tasks", "_migrations", "_jinja_extensions"} & set(questions)
