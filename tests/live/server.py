@@ -188,7 +188,7 @@ class Server:
         tags = {tag["key"]: tag["value"] for tag in shown["tags"]}
         return Run(run, shown["status"], shown["runConfigYaml"], tags)
 
-    def ended(self, run: str, timeout: float = 120) -> Run:
+    def ended(self, run: str, timeout: float = 300) -> Run:
         """Wait for the end of a run."""
 
         def look() -> Run | None:

@@ -77,12 +77,12 @@ class Runs:
         return self.folder / f"{name} {executor}"
 
     def __getitem__(self, case: tuple[str, str]) -> Run:
-        return self.server.ended(self._launched[case], timeout=300)
+        return self.server.ended(self._launched[case], timeout=600)
 
     def once_started(self, name: str, executor: str) -> str:
         """Wait until the node is at work in which a run hangs; gives the run's id."""
         file = Path(f"{self._file(name, executor)}.started")
-        until(lambda: file.exists() or None, f"{file} to appear", 300)
+        until(lambda: file.exists() or None, f"{file} to appear", 600)
         return self._launched[name, executor]
 
     def mend(self, name: str, executor: str) -> Path:
@@ -265,7 +265,7 @@ def test_a_reexecution_from_failure_runs_what_is_missing(
     failed = runs["a node raises", executor]
     report = runs.mend("a node raises", executor)
 
-    run = server.ended(server.reexecute(failed.run_id), timeout=300)
+    run = server.ended(server.reexecute(failed.run_id), timeout=600)
 
     lines = hooks(run)
     nodes = [line["node"] for line in lines if line["hook"] == "after_node_run"]
