@@ -30,6 +30,7 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     home = tmp_path_factory.mktemp("home")
     (home / "dagster").mkdir()
     (home / "dagster" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    (home / "copier.yml").write_text("{}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("KEDRO_ENV", raising=False)
         patch.setenv("COPIER_CACHE_DIR", str(home / "copier"))
