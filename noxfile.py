@@ -43,14 +43,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest, such as `-m "not slow"`."""
     install_groups(session, "test")
-    session.run(
-        "pytest",
-        "--numprocesses=auto",
-        "--dist=loadgroup",
-        "--durations=15",
-        "--ignore=tests/integration",
-        *session.posargs,
-    )
+    pytest = ("pytest", "--durations=15")
+    if session.posargs:
+        session.run(*pytest, *session.posargs)
+        return
+    # One server serves all of tests/live, and its runs take all cores: not in several workers.
+    session.run(*pytest, "tests/live")
+    ignored = ("--ignore=tests/live", "--ignore=tests/integration")
+    session.run(*pytest, "--numprocesses=auto", "--dist=loadgroup", *ignored)
 
 
 @nox.session
