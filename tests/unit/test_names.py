@@ -1,0 +1,38 @@
+"""The names of datasets and nodes in Dagster, as the documents of the product have them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from kedro_dagster.utils import (
+    format_dataset_name,
+    format_node_name,
+    unformat_asset_name,
+    unique_names,
+)
+
+
+@pytest.mark.parametrize(
+    ("kedro", "dagster"),
+    [("my.dataset.name", "my__dataset__name"), ("with-hyphen", "with-hyphen"), ("plain", "plain")],
+)
+def test_a_dataset_name_is_formatted_and_back(kedro: str, dagster: str) -> None:
+    assert format_dataset_name(kedro) == dagster
+    assert unformat_asset_name(dagster) == kedro
+
+
+def test_a_node_name_is_formatted_or_where_dagster_refuses_it_hashed() -> None:
+    assert format_node_name("my.node") == "my__node"
+    md5 = hashlib.md5(b"make([seed]) -> [a]", usedforsecurity=False).hexdigest()
+    assert format_node_name("make([seed]) -> [a]") == f"unnamed_node_{md5}"
+
+
+def test_no_two_names_become_one_and_order_does_not_matter() -> None:
+    names = ["a.b", "a__b", "a-b", "a_b", "input", "class", "taken"]
+    table = unique_names(names, format_dataset_name, reserved=["taken"])
+    assert table["a.b"] == "a__b"
+    assert len(set(table.values())) == len(names)
+    assert not {"input", "class", "taken"} & set(table.values())
+    assert table == unique_names(reversed(names), format_dataset_name, reserved=["taken"])
