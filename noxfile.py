@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import nox
@@ -21,7 +22,20 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 def install_groups(session: nox.Session, *groups: str) -> None:
     """Install dependency groups of pyproject.toml."""
-    session.install(*nox.project.dependency_groups(PYPROJECT, *groups))
+    session.install(
+        *nox.project.dependency_groups(PYPROJECT, *groups), env={"UV_COMPILE_BYTECODE": "1"}
+    )
+
+
+def fast_processes() -> dict[str, str | None]:
+    """Environment variables for hundreds of short processes, each with an event log in SQLite.
+
+    A commit to SQLite waits for the disk: 23 ms were measured on a slow one, 0.02 ms in memory.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the folder of temporary files, where it is large
+    large = memory.is_dir() and shutil.disk_usage(memory).free > 2 * 1024**3
+    temporary = str(memory) if large else tempfile.gettempdir()
+    return {"PYTHONDONTWRITEBYTECODE": None, "TMPDIR": temporary}
 
 
 @nox.session
@@ -44,6 +58,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest, such as `-m "not slow"`."""
     install_groups(session, "test")
     pytest = ("pytest", "--durations=15")
+    session.env.update(fast_processes())
     if session.posargs:
         session.run(*pytest, *session.posargs)
         return
@@ -57,6 +72,7 @@ def tests(session: nox.Session) -> None:
 def mlflow(session: nox.Session) -> None:
     """Run the tests that need kedro-mlflow, which no other test is to find installed."""
     install_groups(session, "mlflow")
+    session.env.update(fast_processes())
     session.run("pytest", "tests/integration", *session.posargs)
 
 
@@ -75,6 +91,7 @@ def mlflow(session: nox.Session) -> None:
 def compat(session: nox.Session, versions: tuple[str, ...]) -> None:
     """Run a project on the oldest and on the newest versions that are supported."""
     session.install(*versions, *nox.project.dependency_groups(PYPROJECT, "compat"))
+    session.env.update(fast_processes())
     session.run("pytest", *(session.posargs or COMPAT_TESTS))
 
 

@@ -68,7 +68,7 @@ class Project:
         }
 
     def run(
-        self, *command: str, check: bool = True, timeout: float = 300, **environment: str
+        self, *command: str, check: bool = True, timeout: float = 900, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run ``python`` with arguments in the project's folder, in a process of its own.
 

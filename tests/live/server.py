@@ -188,7 +188,7 @@ class Server:
         tags = {tag["key"]: tag["value"] for tag in shown["tags"]}
         return Run(run, shown["status"], shown["runConfigYaml"], tags)
 
-    def ended(self, run: str, timeout: float = 300) -> Run:
+    def ended(self, run: str, timeout: float = 900) -> Run:
         """Wait for the end of a run."""
 
         def look() -> Run | None:
@@ -246,7 +246,7 @@ def serve(project: Project, **environment: str) -> Iterator[Server]:
         _stop(process)
 
 
-def until(look: Callable[[], T | None], event: str, timeout: float = 60) -> T:
+def until(look: Callable[[], T | None], event: str, timeout: float = 180) -> T:
     """Look again and again, until there is something to see.
 
     Raises:

@@ -77,7 +77,7 @@ class Runs:
         return self.folder / f"{name} {executor}"
 
     def __getitem__(self, case: tuple[str, str]) -> Run:
-        return self.server.ended(self._launched[case], timeout=600)
+        return self.server.ended(self._launched[case])
 
     def once_started(self, name: str, executor: str) -> str:
         """Wait until the node is at work in which a run hangs; gives the run's id."""
@@ -265,7 +265,7 @@ def test_a_reexecution_from_failure_runs_what_is_missing(
     failed = runs["a node raises", executor]
     report = runs.mend("a node raises", executor)
 
-    run = server.ended(server.reexecute(failed.run_id), timeout=600)
+    run = server.ended(server.reexecute(failed.run_id))
 
     lines = hooks(run)
     nodes = [line["node"] for line in lines if line["hook"] == "after_node_run"]
