@@ -12,7 +12,7 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = False  # `compat` says that it skips one
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "types", "tests", "mlflow"]
+nox.options.sessions = ["lint", "types", "tests", "mlflow", "executors", "production"]
 
 REPOSITORY = Path(__file__).parent
 DEMO_HOME = ".dagster-demo"  # the Dagster instance of a demo, which also marks its folder
@@ -64,16 +64,34 @@ def tests(session: nox.Session) -> None:
         return
     # One server serves all of tests/live, and its runs take all cores: not in several workers.
     session.run(*pytest, "tests/live")
-    ignored = ("--ignore=tests/live", "--ignore=tests/integration")
+    apart = ("live", "integration", "executors", "production")
+    ignored = (f"--ignore=tests/{folder}" for folder in apart)
     session.run(*pytest, "--numprocesses=auto", "--dist=loadgroup", *ignored)
 
 
 @nox.session
 def mlflow(session: nox.Session) -> None:
     """Run the tests that need kedro-mlflow, which no other test is to find installed."""
-    install_groups(session, "mlflow")
+    run_apart(session, "mlflow", "tests/integration")
+
+
+@nox.session
+def executors(session: nox.Session) -> None:
+    """Run the tests on Dask, Celery, Docker and Kubernetes, whose packages are optional."""
+    run_apart(session, "executors", "tests/executors")
+
+
+@nox.session
+def production(session: nox.Session) -> None:
+    """Run what the deployment files start: a packaged project on Postgres, in many processes."""
+    run_apart(session, "production", "tests/production")
+
+
+def run_apart(session: nox.Session, group: str, folder: str) -> None:
+    """Run the tests of a folder with a dependency group that no other test is to find."""
+    install_groups(session, group)
     session.env.update(fast_processes())
-    session.run("pytest", "tests/integration", *session.posargs)
+    session.run("pytest", "--durations=5", folder, *session.posargs)
 
 
 @nox.session
