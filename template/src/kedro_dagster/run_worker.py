@@ -121,7 +121,7 @@ class KedroExecutor(dg.Executor):
         lost = parent is not None and lost_with(plan_context.instance, parent)
         scope = scope_of(self._plan, plan_context.job_name, self._name, steps, lost)
         if scope is None:
-            yield from self._inner.execute(plan_context, execution_plan)
+            yield from self._execute_steps(plan_context, execution_plan)
         else:
             yield from self._execute_nodes(plan_context, execution_plan, scope)
 
@@ -152,7 +152,7 @@ class KedroExecutor(dg.Executor):
         try:
             run.warm_up(scope)
             with shared(run_id, run):
-                for event in self._inner.execute(plan_context, execution_plan):
+                for event in self._execute_steps(plan_context, execution_plan):
                     if event.is_step_failure and failure is None:
                         failure = run.errors.get(str(event.step_key)) or step_error(event)
                     yield event
@@ -162,6 +162,18 @@ class KedroExecutor(dg.Executor):
             self._end(plan_context, run, scope, failure or error)
             raise
         self._end(plan_context, run, scope, failure)
+
+    def _execute_steps(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        inner_context = PlanOrchestrationContext(
+            plan_context.plan_data,
+            plan_context.log,
+            self._inner,  # which looks there for itself, as those on Dask and Celery do
+            plan_context.output_capture,
+            plan_context.resume_from_failure,
+        )
+        return self._inner.execute(inner_context, execution_plan)
 
     def _end(
         self,
