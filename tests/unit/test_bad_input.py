@@ -114,7 +114,7 @@ def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
             "- jobs\n",
             (
                 "its top level must have the keys 'requires_helper', 'dev', 'executors', "
-                "'schedules', 'loggers', 'sensors', 'jobs'."
+                "'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
             ),
         ),
         (

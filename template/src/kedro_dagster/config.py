@@ -7,7 +7,9 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 from zoneinfo import available_timezones
 
+from dagster import DagsterInvalidDefinitionError
 from dagster._utils.schedules import is_valid_cron_schedule
+from dagster._utils.tags import is_valid_tag_key, normalize_tags
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
     AfterValidator,
@@ -67,6 +69,33 @@ def _helper_version(value: str) -> str:
             "Run `copier update`, or correct the range."
         )
     return value
+
+
+def _pool(value: str) -> str:
+    if not value or any(map(str.isspace, value)):
+        raise ValueError(f"{value!r} cannot be a pool. Write a word without spaces.")
+    return value
+
+
+def _op_tags(value: dict[str, Any]) -> dict[str, str | None]:
+    """Write tags as Dagster does: what is no text becomes JSON."""
+    for key in value:
+        if key == "dagster/concurrency_key":
+            raise ValueError(f"{key!r} is no tag to set here. Write a 'pool' instead.")
+        if not is_valid_tag_key(key):
+            raise ValueError(
+                f"{key!r} cannot be a tag in Dagster. Use up to 63 letters, digits, '_', '-' and "
+                "'.', with a namespace before a '/' if you like."
+            )
+    try:
+        given = normalize_tags({key: one for key, one in value.items() if one is not None})
+    except DagsterInvalidDefinitionError as error:
+        raise ValueError(str(error)) from error
+    return {key: given.get(key) for key in value}
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
 
 
 def _level(value: Any) -> Any:
@@ -264,6 +293,42 @@ class JobOptions(Options):
     tags: dict[str, str] = Field(default_factory=dict)
 
 
+class RetryOptions(Options):
+    """When a step that has failed is tried again: a ``dagster.RetryPolicy``.
+
+    Args:
+        max_retries: How often at most.
+        delay: Seconds before the next attempt.
+        backoff: How the delay grows with each attempt.
+        jitter: How the delay is varied at random.
+    """
+
+    max_retries: int = Field(default=1, ge=0)
+    delay: float | None = Field(default=None, ge=0)
+    backoff: Annotated[Literal["LINEAR", "EXPONENTIAL"] | None, BeforeValidator(_upper)] = None
+    jitter: Annotated[Literal["FULL", "PLUS_MINUS"] | None, BeforeValidator(_upper)] = None
+
+    @model_validator(mode="after")
+    def _delay_to_vary(self) -> RetryOptions:
+        if self.delay is None and (self.backoff or self.jitter):
+            raise ValueError("backoff and jitter vary the delay: give it too, in seconds.")
+        return self
+
+
+class NodeOptions(Options):
+    """How Dagster runs some nodes; ``null`` takes a setting away that they have from elsewhere.
+
+    Args:
+        retry_policy: When they are tried again.
+        pool: The concurrency pool they run in.
+        tags: Dagster tags of their ops, such as ``dagster-k8s/config``; values may be nested.
+    """
+
+    retry_policy: RetryOptions | None = None
+    pool: Annotated[str, AfterValidator(_pool)] | None = None
+    tags: Annotated[dict[str, Any], AfterValidator(_op_tags)] = Field(default_factory=dict)
+
+
 class SensorOptions(Options):
     """Runs a job for each new file of a dataset with dynamic partitions.
 
@@ -291,6 +356,7 @@ class KedroDagsterConfig(Options):
         executors: Executors by the name that jobs call them.
         schedules: Schedules by name.
         loggers: Loggers by name.
+        nodes: Settings of nodes by name, pattern, ``namespace:name`` or ``tag:name``.
         sensors: Sensors for new partitions, by their Dagster name.
         jobs: Jobs by their Dagster name.
     """
@@ -300,6 +366,7 @@ class KedroDagsterConfig(Options):
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
     schedules: dict[DagsterName, ScheduleOptions] = Field(default_factory=dict)
     loggers: dict[str, LoggerOptions] = Field(default_factory=dict)
+    nodes: dict[str, NodeOptions] = Field(default_factory=dict)
     sensors: dict[DagsterName, SensorOptions] = Field(default_factory=dict)
     jobs: dict[DagsterName, JobOptions] = Field(default_factory=dict)
 

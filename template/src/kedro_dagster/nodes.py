@@ -13,6 +13,7 @@ from kedro.pipeline.node import Node
 
 from . import parameters
 from .catalog import CatalogTranslator
+from .config import RetryOptions
 from .logging import event_log
 from .partitions import Scope
 from .plan import (
@@ -151,7 +152,9 @@ class NodeTranslator:
             description=self.get_description(step.nodes),
             config_schema=parameters.config_schema(step.parameters, self.plan.parameters),
             required_resource_keys=resources,
-            tags=self.get_tags(step.nodes),
+            tags={**self.get_tags(step.nodes), **dict(step.settings.tags)},
+            retry_policy=_retry_policy(step.settings.retry_policy),
+            pool=step.settings.pool,
         )
 
     def _run_op(
@@ -259,6 +262,17 @@ class NodeTranslator:
     ) -> Callable[[Node], Mapping[str, Scope]]:
         """Find the partitions of a step out of those of the run."""
         return lambda node: scopes_of(node, self.plan.datasets, keys, context.instance)
+
+
+def _retry_policy(options: RetryOptions | None) -> dg.RetryPolicy | None:
+    if options is None:
+        return None
+    return dg.RetryPolicy(
+        max_retries=options.max_retries,
+        delay=options.delay,
+        backoff=dg.Backoff(options.backoff) if options.backoff else None,
+        jitter=dg.Jitter(options.jitter) if options.jitter else None,
+    )
 
 
 @contextmanager

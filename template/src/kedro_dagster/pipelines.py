@@ -51,7 +51,7 @@ class PipelineTranslator:
             # Of the steps that can run, Dagster takes the one that comes first in Kedro's order
             dependencies={
                 dg.NodeInvocation(
-                    step.name, tags={"dagster/priority": str(-index)}
+                    step.name, tags={"dagster/priority": str(-index), **dict(step.settings.tags)}
                 ): self._dependencies(job, step)
                 for index, step in enumerate(job.steps)
             },

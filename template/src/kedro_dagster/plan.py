@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from .config import JobOptions
+from .config import JobOptions, RetryOptions
 from .kedro_internals import strip_transcoding
 from .partitions import Partitioning, Scope
 from .project import KedroProject
@@ -68,6 +68,21 @@ class DatasetPlan:
 
 
 @dataclass(frozen=True)
+class StepSettings:
+    """What ``nodes:`` in ``dagster.yml`` says of the nodes of a step.
+
+    Args:
+        retry_policy: When the step is tried again.
+        pool: The concurrency pool it runs in.
+        tags: Dagster tags of its op, by name; what is no text is JSON.
+    """
+
+    retry_policy: RetryOptions | None = None
+    pool: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class StepPlan:
     """One or more nodes that run together, in one process and in order.
 
@@ -79,6 +94,7 @@ class StepPlan:
         outputs: Datasets that the step gives to others, or leaves behind.
         scopes: The partitions it may touch, by dataset, where they are known before the run.
         keys: The partition keys it is one of the steps for, in a job that fans out.
+        settings: How Dagster runs it.
     """
 
     name: str
@@ -87,6 +103,7 @@ class StepPlan:
     outputs: tuple[str, ...]
     scopes: Mapping[str, Scope] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
+    settings: StepSettings = StepSettings()
 
     @property
     def parameters(self) -> list[str]:

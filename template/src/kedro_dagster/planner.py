@@ -21,6 +21,7 @@ from .config import KeyPath, PipelineOptions
 from .errors import DagsterConfigError, Mistake, did_you_mean
 from .grouping import cycle_message, find_cycle, group_graph, group_nodes
 from .kedro_internals import strip_transcoding
+from .node_settings import NodeSettings
 from .partitions import check_mapping, read_partitioning
 from .plan import (
     DatasetKind,
@@ -65,7 +66,8 @@ def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> Projec
     mistakes += faults
     misfits = [] if faults else list(_faulty_mappings(project, pipelines.values(), datasets))
     mistakes += misfits
-    steps, jobs = Steps(), {}
+    settings = NodeSettings(project.config.nodes, project.pipelines.values())
+    steps, jobs = Steps(settings), {}
     for name, pipeline in pipelines.items():
         options = project.config.jobs[name]
         groups = group_nodes(options, pipeline, datasets)
@@ -82,10 +84,11 @@ def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> Projec
         jobs[name] = JobPlan(name, options, pipeline, tuple(found), partitioning)
     if not faults:
         mistakes += _faulty_sensors(project, datasets, jobs)
+    asset_plans = [] if faults else plan_asset_steps(pipelines, datasets, steps)
+    mistakes += (project.mistake(*mistake) for mistake in settings.mistakes.items())
     if mistakes:
         raise DagsterConfigError(mistakes)
 
-    asset_plans = plan_asset_steps(pipelines, datasets, steps)
     names = steps.names(reserved=jobs)
 
     def named(step: StepPlan) -> StepPlan:

@@ -12,6 +12,7 @@ from kedro.pipeline import Pipeline
 
 from .grouping import acyclic, find_cycle, label_of, tie_nodes
 from .kedro_internals import strip_transcoding
+from .node_settings import NodeSettings
 from .partitions import Scope
 from .plan import (
     AssetStepPlan,
@@ -30,9 +31,13 @@ class Steps:
     """Makes steps, and gives each a name that no other one has.
 
     Jobs that run the same nodes in the same way share a step, and so an op.
+
+    Args:
+        settings: Finds the settings of a step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: NodeSettings) -> None:
+        self._settings = settings
         self._labels: dict[Hashable, str] = {}
         self._forms: dict[str, str] = {}
 
@@ -49,9 +54,9 @@ class Steps:
         """Make a step, which goes by its label until all :meth:`names` are known."""
         made = {name for node in nodes for name in data_outputs(node)}
         read = (name for node in nodes for name in data_inputs(node) if name not in made)
-        scopes = scopes or {}
+        scopes, settings = scopes or {}, self._settings.of(nodes)
         functions = tuple((node, _function_key(node.func)) for node in nodes)
-        identity = (functions, outputs, tuple(scopes.items()), assets)
+        identity = (functions, outputs, tuple(scopes.items()), assets, settings)
         if identity not in self._labels:
             label = label_of(nodes)
             parts = [format_node_name(label), *(re.sub("[^A-Za-z0-9_]", "_", key) for key in keys)]
@@ -61,9 +66,8 @@ class Steps:
             while label in self._forms:
                 label, parts = f"{label}/{where}", [*parts, where]
             self._labels[identity], self._forms[label] = label, "__".join(parts)
-        return StepPlan(
-            self._labels[identity], nodes, tuple(dict.fromkeys(read)), outputs, scopes, keys
-        )
+        inputs, label = tuple(dict.fromkeys(read)), self._labels[identity]
+        return StepPlan(label, nodes, inputs, outputs, scopes, keys, settings)
 
     def gather(self, name: str) -> StepPlan:
         """Make the step that ends when all steps that give a nothing dataset have."""
