@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +59,9 @@ EXECUTOR_KINDS = (
 )
 
 
+_POD_TAG = "dagster-k8s/config"
+
+
 def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
     """Find an executor and configure it.
 
@@ -97,16 +102,34 @@ def check_executors(project: KedroProject) -> list[Mistake]:
         else:
             mistakes += [
                 project.mistake((*path, options.kind, *keys), message)
-                for keys, message in _option_faults(definition, options.options)
+                for keys, message in _option_faults(
+                    definition.config_schema.config_type, options.options
+                )
             ]
-    return mistakes
+    return [*mistakes, *_faulty_pods(project)]
+
+
+def _faulty_pods(project: KedroProject) -> Iterator[Mistake]:
+    """Look for mistakes in the pods of single nodes, if an executor has loaded dagster-k8s."""
+    k8s = sys.modules.get("dagster_k8s.job")
+    for name, options in project.config.nodes.items() if k8s else ():
+        tag = options.tags.get(_POD_TAG)
+        if not k8s or not tag:
+            continue
+        try:
+            faults = list(_option_faults(k8s.USER_DEFINED_K8S_JOB_CONFIG_SCHEMA, json.loads(tag)))
+            if not faults:
+                k8s.get_user_defined_k8s_config({_POD_TAG: tag})
+        except Exception as error:  # noqa: BLE001  # it knows nothing more special
+            faults = [((), f"{error}.")]
+        for keys, message in faults:
+            yield project.mistake(("nodes", name, "tags", _POD_TAG, *keys), message)
 
 
 def _option_faults(
-    definition: dg.ExecutorDefinition, options: Mapping[str, Any]
+    schema: Any, options: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Hold options against the executor's own schema, and say what is wrong in plain words."""
-    schema = definition.config_schema.config_type
+    """Hold options against Dagster's own schema, and say what is wrong in plain words."""
     for error in validate_config(schema, options).errors or ():
         keys, data = tuple(error.stack.levels), error.error_data
         unknown: Sequence[str] = ()

@@ -287,6 +287,8 @@ class KedroRun:
         if not self.single_process:
             for name in {name for node in nodes for name in node.inputs}:
                 kedro_internals.pin_version(self.catalog.get(name), self.run_id)
+        if self._release:
+            self._release.before(step, nodes)
         with self._parameters(nodes, changed):
             for node in nodes:
                 found = scopes(node)
@@ -303,6 +305,8 @@ class KedroRun:
                 self.in_memory.update(map(strip_transcoding, node.outputs))
                 if self._release:
                     self._release.after(step, node, self.catalog)
+        if self._release:
+            self._release.at_end(self.catalog)
 
     def leaves_out(self, step: StepPlan, job_name: str) -> bool:
         """Whether a step is for other partitions than those that the run is limited to."""
@@ -428,20 +432,34 @@ def _overlap(name: str, other: str) -> bool:
 
 
 class _Release:
-    """Releases a dataset after its last use, by the rule of Kedro's runners."""
+    """Releases a dataset after its last use, by the rule of Kedro's runners.
+
+    What a step has from others is released when all of its nodes have run: it may be tried again.
+    """
 
     def __init__(self, scope: RunScope) -> None:
         self._waiting: dict[str, set[tuple[str, str]]] = {}
+        self._kept: set[str] = set()
         for step, node in scope.tasks:
+            self.before(step, (node,))
+        self._inputs, self._outputs = scope.pipeline.inputs(), scope.pipeline.outputs()
+
+    def before(self, step: str, nodes: tuple[Node, ...]) -> None:
+        for node in nodes:
             for name in node.inputs:
                 self._waiting.setdefault(name, set()).add((step, node.name))
-        self._inputs, self._outputs = scope.pipeline.inputs(), scope.pipeline.outputs()
+        read = {name for node in nodes for name in node.inputs}
+        self._kept = read.difference(*(node.outputs for node in nodes))
+
+    def at_end(self, catalog: CatalogProtocol[Any, Any]) -> None:
+        for name in self._kept - self._inputs:
+            if not self._waiting[name]:
+                catalog.release(name)
 
     def after(self, step: str, node: Node, catalog: CatalogProtocol[Any, Any]) -> None:
         for name in node.inputs:
-            waiting = self._waiting.get(name, set())
-            waiting.discard((step, node.name))
-            if not waiting and name not in self._inputs:
+            self._waiting[name].discard((step, node.name))
+            if not self._waiting[name] and name not in self._inputs | self._kept:
                 catalog.release(name)
         for name in node.outputs:
             if not self._waiting.get(name) and name not in self._outputs:
