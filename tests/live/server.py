@@ -227,7 +227,7 @@ class Server:
 @contextmanager
 def serve(project: Project, **environment: str) -> Iterator[Server]:
     """Run `kedro dagster dev` on a project for as long as the block lasts."""
-    server = Server(project, _free_port())
+    server = Server(project, free_port())
     log = project.path / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -243,7 +243,7 @@ def serve(project: Project, **environment: str) -> Iterator[Server]:
         until(lambda: _loaded(server, process, log.read_text), "the code location to load", 120)
         yield server
     finally:
-        _stop(process)
+        stop(process)
 
 
 def until(look: Callable[[], T | None], event: str, timeout: float = 180) -> T:
@@ -260,7 +260,7 @@ def until(look: Callable[[], T | None], event: str, timeout: float = 180) -> T:
     return seen
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it has started."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
@@ -290,7 +290,7 @@ def _tags(tags: Tags | None) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in (tags or {}).items()]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
