@@ -61,9 +61,8 @@ class Drill:
     server: Server
     instance: dg.DagsterInstance
     launched: list[str]
-    killed: str
+    killed: list[str]
     kept: str
-    backfill: str
 
     @property
     def folder(self) -> Path:
@@ -113,6 +112,12 @@ def run_drill(deployment: Deployment, server: Server, instance: dg.DagsterInstan
         runs = [server.run(run) for run in server.runs(dagster__backfill=backfill)]
         return sum(run.status == "SUCCESS" for run in runs)
 
+    def retry_of(run: str) -> bool | None:
+        return any(retry.parent_run_id == run for retry in instance.get_runs()) or None
+
+    def errors() -> int:
+        return sum(line["hook"] == "on_pipeline_error" for line in trace(server.project.path))
+
     schedule = server.start_schedule("minutely")
     killed = server.launch("beat", held)
     launched = [server.launch("beat"), server.launch("beat_in_processes")]
@@ -130,6 +135,8 @@ def run_drill(deployment: Deployment, server: Server, instance: dg.DagsterInstan
     until(lambda: ended_runs_of(backfill) >= 2 or None, "the backfill to go on")
     deployment.kill("daemon")
     deployment.start("daemon")
+    until(lambda: len(server.runs(dagster__schedule_name="minutely")) >= 2 or None, "two ticks")
+    server.stop_schedule(schedule)
 
     def completed() -> bool | None:
         status = server.query(BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]["status"]
@@ -148,11 +155,19 @@ def run_drill(deployment: Deployment, server: Server, instance: dg.DagsterInstan
     process.wait(120)
     deployment.start("code-server")
 
-    for run in [*launched, kept]:
-        server.ended(run)
-    server.stop_schedule(schedule)
+    # All goes down at once as a run is at work, with no other under way
     until(lambda: all(run.is_finished for run in instance.get_runs()) or None, "all runs to end")
-    return Drill(deployment, server, instance, launched, killed, kept, backfill)
+    gate.unlink()
+    lost = server.launch("beat", held)
+    until(lambda: worker_of(lost), "the run to start")
+    deployment.crash()
+    gate.touch()
+    deployment.start("code-server")
+    deployment.start("webserver", "daemon")
+    until(lambda: retry_of(lost), "the run to be started again")
+    until(lambda: all(run.is_finished for run in instance.get_runs()) or None, "all runs to end")
+    until(lambda: errors() == 2 or None, "the sensor to have seen the killed runs")
+    return Drill(deployment, server, instance, launched, [killed, lost], kept)
 
 
 def test_the_image_has_the_packages_and_no_source_tree_and_no_secret(image: Stage) -> None:
@@ -193,12 +208,13 @@ def test_each_minute_of_the_schedule_ran_once(drill: Drill) -> None:
     assert times == [times[0] + timedelta(minutes=number) for number in range(len(times))]
 
 
-def test_a_run_whose_worker_was_killed_is_retried_under_its_own_identity(drill: Drill) -> None:
-    (retry,) = drill.runs(PARENT_RUN_ID_TAG)
-    assert retry.parent_run_id == drill.killed
+@pytest.mark.parametrize("number", [0, 1], ids=["its process", "the machine"])
+def test_a_run_that_was_killed_with_is_retried_once(drill: Drill, number: int) -> None:
+    killed = drill.killed[number]
+    (retry,) = [run for run in drill.runs(PARENT_RUN_ID_TAG) if run.parent_run_id == killed]
     assert retry.status == dg.DagsterRunStatus.SUCCESS
-    assert drill.server.run(drill.killed).status == "FAILURE"
-    assert drill.hooks(drill.killed) == ["before_pipeline_run", "take", "on_pipeline_error"]
+    assert drill.server.run(killed).status == "FAILURE"
+    assert drill.hooks(killed) == ["before_pipeline_run", "take", "on_pipeline_error"]
     assert drill.hooks(retry.run_id) == [
         "before_pipeline_run",
         "take",
@@ -218,7 +234,8 @@ def test_every_run_saved_a_version_of_its_own_and_no_other_was_made(drill: Drill
     succeeded = [run for run in runs if run.status == dg.DagsterRunStatus.SUCCESS]
     assert versions == {run.tags["kedro/run_id"] for run in succeeded}
     ticks, retries = drill.runs(SCHEDULE_NAME_TAG), drill.runs(PARENT_RUN_ID_TAG)
-    expected = {*drill.launched, drill.killed, drill.kept}
+    expected = {*drill.launched, *drill.killed, drill.kept}
+    assert len(retries) == len(drill.killed)
     expected |= {run.run_id for run in (*ticks, *retries)}
     assert {run.run_id for run in runs} == expected
 

@@ -170,3 +170,75 @@ def test_dagster_takes_the_instance_as_it_is(render: Render) -> None:
     assert config["run_monitoring"]["enabled"]
     assert config["run_retries"]["enabled"]
     assert config["concurrency"]["pools"]["default_limit"] == 1
+
+
+# Keys of Dagster's chart, as its templates and values.schema.json have them.
+CHART = {
+    "": "dagsterWebserver dagster-user-deployments postgresql generatePostgresqlPasswordSecret "
+    "ingress computeLogManager runLauncher pythonLogs dagsterDaemon migrate telemetry "
+    "serviceAccount global retention concurrency additionalInstanceConfig",
+    "global": "postgresqlSecretName dagsterHome serviceAccountName celeryConfigSecretName",
+    "postgresql": "image enabled postgresqlHost postgresqlUsername postgresqlPassword "
+    "postgresqlDatabase postgresqlParams postgresqlScheme service",
+    "dagster-user-deployments": "enabled enableSubchart imagePullSecrets deployments",
+    "dagster-user-deployments.deployments": "name image dagsterApiGrpcArgs codeServerArgs "
+    "includeConfigInLaunchedRuns port env envConfigMaps envSecrets podSecurityContext "
+    "securityContext resources livenessProbe readinessProbe startupProbe labels volumeMounts "
+    "volumes replicaCount",
+    "dagster-user-deployments.deployments.image": "repository tag pullPolicy",
+    "dagster-user-deployments.deployments.includeConfigInLaunchedRuns": "enabled",
+    "runLauncher": "type config",
+    "runLauncher.config": "celeryK8sRunLauncher k8sRunLauncher customRunLauncher",
+    "runLauncher.config.k8sRunLauncher": "imagePullPolicy envConfigMaps envSecrets envVars "
+    "volumeMounts volumes labels failPodOnRunFailure resources securityContext runK8sConfig",
+    "runLauncher.config.k8sRunLauncher.runK8sConfig": "containerConfig podSpecConfig "
+    "podTemplateSpecMetadata jobSpecConfig jobMetadata",
+    "dagsterDaemon": "runCoordinator env envSecrets resources runMonitoring runRetries sensors",
+    "dagsterDaemon.runMonitoring": "enabled startTimeoutSeconds cancelTimeoutSeconds "
+    "maxRuntimeSeconds maxResumeRunAttempts pollIntervalSeconds freeSlotsAfterRunEndSeconds",
+    "dagsterDaemon.runRetries": "enabled maxRetries retryOnAssetOrOpFailure",
+    "concurrency": "enabled pools runs",
+    "concurrency.pools": "defaultLimit granularity opGranularityRunBuffer",
+    "concurrency.runs": "maxConcurrentRuns tagConcurrencyLimits",
+    "concurrency.runs.tagConcurrencyLimits": "key value limit",
+    "telemetry": "enabled",
+}
+
+
+def unknown_keys(values: Any, path: str = "") -> list[str]:
+    """The paths of keys that the chart does not know."""
+    if isinstance(values, list):
+        return [found for value in values for found in unknown_keys(value, path)]
+    if not isinstance(values, dict):
+        return []
+    known = CHART[path].split() if path in CHART else list(values)
+    found = [f"{path}.{key}" for key in values if key not in known]
+    for key, value in values.items():
+        found += unknown_keys(value, f"{path}.{key}".lstrip("."))
+    return found
+
+
+def test_the_helm_values_are_ones_that_the_chart_knows(render: Render) -> None:
+    values = read(render(deployment=True) / "deployment" / "helm-values.yaml")
+    assert unknown_keys(values) == []
+    assert unknown_keys({"dagsterDaemon": {"runRetries": {"max_retries": 1}}}) == [
+        "dagsterDaemon.runRetries.max_retries"
+    ]
+    (code_server,) = values["dagster-user-deployments"]["deployments"]
+    assert code_server["dagsterApiGrpcArgs"] == ["--module-name", "my_project.definitions"]
+
+
+def test_kubernetes_and_compose_have_the_same_limits(render: Render) -> None:
+    folder = render(deployment=True) / "deployment"
+    values, instance = read(folder / "helm-values.yaml"), read(folder / "dagster.yaml")
+
+    def in_snake_case(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", key): in_snake_case(item)
+                for key, item in value.items()
+            }
+        return [in_snake_case(item) for item in value] if isinstance(value, list) else value
+
+    assert in_snake_case(values["concurrency"]) == {"enabled": True, **instance["concurrency"]}
+    assert in_snake_case(values["dagsterDaemon"]["runRetries"]) == instance["run_retries"]

@@ -1,0 +1,36 @@
+"""Dagster's default run launcher, for ``run_launcher`` in the ``dagster.yaml`` of production."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import DefaultRunLauncher
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import deserialize_value
+
+
+class MonitoredRunLauncher(DefaultRunLauncher):
+    """Lets run monitoring find the runs that have ended with their code server.
+
+    Dagster's own one leaves them to be in progress for ever. A code server that cannot be
+    reached says nothing of its runs: only one that is there and does not know a run has lost it.
+    """
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Whether run monitoring can ask."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Ask the code server of a run whether it still has its process."""
+        client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
+        if client is None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "It has ended by now.")
+        try:
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+        except DagsterUserCodeUnreachableError:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "The code server is not reached.")
+        if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "It ended with its code server.")
