@@ -130,7 +130,7 @@ def _in_place(stage: Stage, command: str) -> str:
     with constraints.open("w") as file:
         freeze = [UV, "pip", "freeze", "--quiet", "--exclude-editable", "--python", sys.executable]
         subprocess.run(freeze, check=True, stdout=file)
-    install = f"{UV} pip install --quiet --compile-bytecode --python {stage.python}"
+    install = f"{UV} pip install --quiet --python {stage.python}"
     return (
         stage.here(command)
         .replace("pip wheel --no-cache-dir --no-deps --wheel-dir", f"{UV} build --wheel --out-dir")

@@ -48,7 +48,7 @@ def test_only_who_asks_for_them_is_given_the_files(render: Render, example: bool
     )
     assert set(given) - set(without) == DEPLOYMENT
     same = {name for name in without if without[name] == given[name]}
-    assert set(without) - same == {".copier-answers.yml"}
+    assert set(without) - same == {".copier-answers.yml", "README.md"}
 
 
 def test_an_existing_project_is_given_them_with_its_own_names(added: Path) -> None:
