@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._check import not_none
 from dagster._config.errors import (
     FieldNotDefinedErrorData,
     FieldsNotDefinedErrorData,
     RuntimeMismatchErrorData,
 )
+from dagster._config.post_process import post_process_config
 from dagster._config.validate import validate_config
 
 from .config import ExecutorOptions
@@ -75,7 +77,14 @@ def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
         ValueError: There is no such executor, or its package is not installed.
     """
     definition = _import_executor(options.kind)
-    return definition.configured(options.options, name=definition.name)
+
+    def options_of_run(_: Any) -> Mapping[str, Any]:
+        """Give the options as they are written: Dagster reads ``{env: NAME}`` when a run starts."""
+        if missing := list(_missing_variables(definition, options)):
+            raise dg.DagsterInvariantViolationError("\n".join(missing))
+        return options.options
+
+    return definition.configured(options_of_run, name=definition.name)
 
 
 def check_executors(project: KedroProject) -> list[Mistake]:
@@ -124,6 +133,17 @@ def _faulty_pods(project: KedroProject) -> Iterator[Mistake]:
             faults = [((), f"{error}.")]
         for keys, message in faults:
             yield project.mistake(("nodes", name, "tags", _POD_TAG, *keys), message)
+
+
+def _missing_variables(
+    definition: dg.ExecutorDefinition, options: ExecutorOptions
+) -> Iterator[str]:
+    """Say in a line each what Dagster would say with a traceback."""
+    schema = not_none(definition.config_schema.config_type)
+    for error in post_process_config(schema, options.options).errors or ():
+        keys = ".".join((options.kind, *error.stack.levels))
+        message = getattr(error.error_data, "message", error.message)
+        yield f"Option {keys} of dagster.yml: {message.partition('Error: ')[2].strip()}"
 
 
 def _option_faults(

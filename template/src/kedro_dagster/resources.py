@@ -16,7 +16,7 @@ from .errors import StepFailedError, TransientDataError
 from .logging import event_log
 from .partitions import Scope, typed_keys
 from .plan import ProjectPlan
-from .run import KedroRun, run_in_this_process, shared
+from .run import KedroRun, kept, run_in_this_process, shared
 from .run_scope import RunOptions, planned_steps, scope_of
 from .run_tags import close_hooks, identity_of, lost_with, new_identity, open_hooks
 
@@ -76,7 +76,8 @@ def kedro_resource(plan: ProjectPlan) -> dg.ResourceDefinition:
             job = plan.jobs.get(context.run.job_name)
             names = job.options.pipeline.names if job else ["__default__"]
             tags = not_none(_instance(context).get_run_by_id(run_id)).tags
-            yield KedroRun(plan, identity, options, names, tags=tags)
+            with kept(run_id, lambda: KedroRun(plan, identity, options, names, tags=tags)) as run:
+                yield run
         else:
             yield from _open_alone(plan, context, options)
 

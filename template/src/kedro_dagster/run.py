@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 _runs: dict[str, KedroRun] = {}
 """The Kedro runs that are open in this process, by the id of their Dagster run."""
 
+_kept: dict[str, KedroRun] = {}
+"""Of a process that runs single steps, the Kedro run of the last one."""
+
 
 class KedroRun:
     """A Kedro run, in one of the processes it takes.
@@ -69,10 +72,14 @@ class KedroRun:
         self._tags = tags or {}
         self.errors: dict[str, BaseException] = {}
         self.in_memory: set[str] = set()
+        self._used: set[str] = set()
         self.finished = False
         self._tracked = False
         self._last: tuple[RunScope, set[str]] | None = None
         self._release: _Release | None = None
+        self._concerned = cache(
+            lambda job_name: steps_for_keys(plan.jobs[job_name], options.partition_keys)
+        )
 
     # Built on first use: Dagster also opens resources to look at a run that is over
 
@@ -284,6 +291,13 @@ class KedroRun:
         """
         nodes = tuple(nodes)
         self._build(name for node in nodes for name in (*node.inputs, *node.outputs))
+        self._used.update(name for node in nodes for name in node.outputs)
+        self._used.update(
+            name
+            for node in nodes
+            for name in node.inputs
+            if not is_parameter(name) and self.plan.datasets[strip_transcoding(name)].persisted
+        )
         if not self.single_process:
             for name in {name for node in nodes for name in node.inputs}:
                 kedro_internals.pin_version(self.catalog.get(name), self.run_id)
@@ -314,13 +328,10 @@ class KedroRun:
             return False
         return step.name not in self._concerned(job_name)
 
-    @cache  # noqa: B019  # a run lives as long as its process
-    def _concerned(self, job_name: str) -> frozenset[str]:
-        return steps_for_keys(self.plan.jobs[job_name], self.options.partition_keys)
-
     def put(self, name: str, value: Any) -> None:
         """Give a transient dataset the value it has in another process."""
         self._dataset(name).save(value)
+        self._used.add(self.plan.datasets[name].variants[0])
 
     def get(self, name: str) -> Any:
         """Take the value of a transient dataset, for another process."""
@@ -329,6 +340,14 @@ class KedroRun:
     def find(self, name: str, load: Callable[[], Any]) -> None:
         """Let hooks find the value of a transient dataset, which is loaded when they ask for it."""
         kedro_internals.place(self.catalog, name, _ElsewhereDataset(load))
+
+    def forget_step(self) -> None:
+        """Let go of the data and errors of a step, in a process that will run others."""
+        for name in self._used:
+            self.catalog.release(name)
+        self._used.clear()
+        self.in_memory.clear()
+        self.errors.clear()
 
     @contextmanager
     def _partitions(self, node: Node, scopes: Mapping[str, Scope]) -> Iterator[None]:
@@ -469,6 +488,30 @@ class _Release:
 def run_in_this_process(dagster_run_id: str) -> KedroRun | None:
     """The Kedro run that this process has open for a Dagster run."""
     return _runs.get(dagster_run_id)
+
+
+@contextmanager
+def kept(dagster_run_id: str, make: Callable[[], KedroRun]) -> Iterator[KedroRun]:
+    """Run a step in a process that may run others: Dask and Celery have processes that last.
+
+    Hooks hear of a context and of a catalog once for all steps of a run. The last run is kept,
+    and no other: hooks that remember their context remember that one, and memory does not grow.
+
+    Args:
+        dagster_run_id: The Dagster run of the step.
+        make: Makes its Kedro run.
+
+    Yields:
+        The Kedro run of this process.
+    """
+    if dagster_run_id not in _kept:
+        _kept.clear()
+        _kept[dagster_run_id] = make()
+    run = _kept[dagster_run_id]
+    try:
+        yield run
+    finally:
+        run.forget_step()
 
 
 @contextmanager
