@@ -79,6 +79,7 @@ CHANGES = {
         "\nschedules:": '\nschedules:\n  minutely: {cron_schedule: "* * * * *"}'
     },
     "deployment/dagster.yaml": {
+        "start_timeout_seconds: 180": "start_timeout_seconds: 1200",  # however busy the machine
         "max_concurrent_runs: 10": "max_concurrent_runs: 3",
         "limit: 4": "limit: 2",
     },

@@ -25,13 +25,13 @@ class Stage:
 
     Args:
         root: That folder.
-        environment: The variables that are set.
         workdir: The working folder.
+        environment: The variables that are set.
     """
 
     root: Path
+    workdir: Path
     environment: dict[str, str] = field(default_factory=dict)
-    workdir: Path = Path("/")
 
     @property
     def python(self) -> Path:
@@ -64,12 +64,12 @@ def build(project: Path, root: Path) -> Stage:
     text = file.read_text().replace("\\\n", " ")
     rules = Path(f"{file}.dockerignore").read_text().splitlines()
     stages: dict[str, Stage] = {}
-    stage = Stage(root)
+    stage = Stage(root, root)
     for line in text.splitlines():
         instruction, _, rest = line.partition(" ")
         if instruction == "FROM":
             name = rest.partition(" AS ")[2] or "last"
-            stage = stages[name] = Stage(root / name)
+            stage = stages[name] = Stage(root / name, root / name)
             stage.root.mkdir(parents=True)
             _run(stage, f"{UV} venv --quiet --no-project --python {sys.executable} python")
         elif instruction == "ENV":
@@ -141,10 +141,9 @@ def _in_place(stage: Stage, command: str) -> str:
 
 
 def _run(stage: Stage, command: str) -> None:
-    folder = stage.root / stage.workdir.relative_to("/") if stage.workdir == Path("/") else None
     process = subprocess.run(
         ["/bin/sh", "-ec", command],
-        cwd=folder or stage.workdir,
+        cwd=stage.workdir,
         env={**os.environ, **stage.environment},
         capture_output=True,
         text=True,
