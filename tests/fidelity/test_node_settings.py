@@ -12,6 +12,7 @@ import pytest
 
 from fidelity.rich_project import HOOKS, Outcome
 from kedro_dagster import KedroProjectTranslator
+from kedro_dagster.describe import describe
 from projects import Project, make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("node_settings")]
@@ -173,3 +174,4 @@ def test_the_settings_are_those_of_ops_and_of_assets(
     job = translator.pipelines.job(plan.jobs["pair"])
     priorities = [node.tags["dagster/priority"] for node in job.nodes]
     assert sorted(priorities) == ["0", "9"]
+    assert "-> one  retries 3, pool database, team data\n" in describe(plan)

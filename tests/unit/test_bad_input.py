@@ -320,6 +320,19 @@ def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
                 "you mean 'preload_modules'?"
             ),
         ),
+        # Nodes
+        (
+            f"nodes: {{clean_nod: {{pool: a}}}}\n{JOB}",
+            "nodes.clean_nod: there is no node of this name. Did you mean 'clean_node'?",
+        ),
+        (
+            f"nodes: {{clean_node: {{pool: a}}, tag:learn: {{pool: b}}}}\n{JOB}",
+            (
+                "nodes.tag:learn.pool: nodes 'clean_node' and 'training.train_node' share a step, "
+                "and 'clean_node' has another value (from 'clean_node'). Give both the same, or "
+                "make two steps of them: save what passes between them, or leave out 'group_by'."
+            ),
+        ),
         # Loggers
         (
             "loggers: {audit: {handlers: {file: {class: logging.FileHandlr}}}}",

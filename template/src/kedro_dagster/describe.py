@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .config import ExecutorOptions, ScheduleOptions
-from .plan import JobPlan, ProjectPlan, StepPlan
+from .plan import JobPlan, ProjectPlan, StepPlan, StepSettings
 
 
 def describe(plan: ProjectPlan) -> str:
@@ -37,12 +37,21 @@ def _options(job: JobPlan) -> Iterator[str]:
     yield f"{len(job.steps)} step{'' if len(job.steps) == 1 else 's'}"
 
 
+def _settings(settings: StepSettings) -> Iterator[str]:
+    if settings.retry_policy:
+        yield f"retries {settings.retry_policy.max_retries}"
+    if settings.pool:
+        yield f"pool {settings.pool}"
+    yield from (f"{tag} {value}".rstrip() for tag, value in settings.tags)
+
+
 def _table(steps: Iterable[StepPlan]) -> Iterator[str]:
     rows = [
         (
             step.name,
             ", ".join(node.name for node in step.nodes),
             f"{', '.join(step.inputs) or '-'} -> {', '.join(step.outputs) or '-'}",
+            ", ".join(_settings(step.settings)),
         )
         for step in steps
     ]

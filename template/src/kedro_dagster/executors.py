@@ -129,6 +129,8 @@ def _faulty_pods(project: KedroProject) -> Iterator[Mistake]:
             faults = list(_option_faults(k8s.USER_DEFINED_K8S_JOB_CONFIG_SCHEMA, json.loads(tag)))
             if not faults:
                 k8s.get_user_defined_k8s_config({_POD_TAG: tag})
+        except json.JSONDecodeError:
+            faults = [((), f"{tag!r} is not valid here. Write keys with values.")]
         except Exception as error:  # noqa: BLE001  # it knows nothing more special
             faults = [((), f"{error}.")]
         for keys, message in faults:
