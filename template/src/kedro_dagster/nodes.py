@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+from dagster._core.execution.stats import StepEventStatus
 from kedro.pipeline.node import Node
 
 from . import parameters
@@ -161,6 +162,7 @@ class NodeTranslator:
         self, step: StepPlan, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
     ) -> Iterator[dg.Output[Any]]:
         run: KedroRun = context.resources.kedro
+        _stop_after_failure(context)
         if run.leaves_out(step, context.job_name):
             context.log.info("The partitions of this step are not among those of the run.")
             yield from (
@@ -273,6 +275,18 @@ def _retry_policy(options: RetryOptions | None) -> dg.RetryPolicy | None:
         backoff=dg.Backoff(options.backoff) if options.backoff else None,
         jitter=dg.Jitter(options.jitter) if options.jitter else None,
     )
+
+
+def _stop_after_failure(context: dg.OpExecutionContext) -> None:
+    """Fail a step that waits for one that has failed: on Dask, Dagster runs it all the same."""
+    if context.job_def.executor_def.name != "dask":
+        return
+    step = context.get_step_execution_context().step
+    upstream = [key for one in step.step_inputs for key in one.dependency_keys]
+    stats = context.instance.get_run_step_stats(context.run_id, upstream) if upstream else ()
+    failed = [one.step_key for one in stats if one.status is StepEventStatus.FAILURE]
+    if failed:
+        raise dg.Failure(f"This step waits for one that has failed: {', '.join(failed)}.")
 
 
 @contextmanager
