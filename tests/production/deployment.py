@@ -52,7 +52,7 @@ class Deployment:
                     start_new_session=True,
                 )
         for name in names:
-            until(lambda name=name: self._is_healthy(name), f"{name} to be healthy", 120)  # type: ignore[misc]
+            until(lambda name=name: self._is_healthy(name), f"{name} to be healthy", 600)  # type: ignore[misc]
 
     def _is_healthy(self, name: str) -> bool | None:
         status = self.processes[name].poll()
@@ -154,7 +154,7 @@ def postgres(port: int, user: str, database: str) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        ready = [binaries / "pg_isready", "--quiet", "--username", user]
+        ready = [str(binaries / "pg_isready"), "--quiet", "--username", user]
         until(lambda: subprocess.call(ready, **as_owner) == 0 or None, "Postgres to be ready", 60)
         subprocess.run([binaries / "createdb", "--username", user, database], check=True, **quiet)
         yield

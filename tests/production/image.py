@@ -73,7 +73,8 @@ def build(project: Path, root: Path) -> Stage:
             stage.root.mkdir(parents=True)
             _run(stage, f"{UV} venv --quiet --no-project --python {sys.executable} python")
         elif instruction == "ENV":
-            stage.environment.update(pair.split("=", 1) for pair in shlex.split(stage.here(rest)))
+            for pair in shlex.split(stage.here(rest)):
+                name, _, stage.environment[name] = pair.partition("=")
         elif instruction == "WORKDIR":
             stage.workdir = Path(stage.here(rest))
             stage.workdir.mkdir()

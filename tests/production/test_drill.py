@@ -6,8 +6,9 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -29,6 +30,8 @@ from production.image import Stage, build
 from projects import Project
 
 pytestmark = pytest.mark.slow
+
+wait = partial(until, timeout=900)  # which only ends a hang
 
 BACKFILL_STATUS = """
 query ($id: String!) {
@@ -55,34 +58,131 @@ def image(source: Project, tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 @dataclass
 class Drill:
-    """What was done, and where to look for what became of it."""
+    """What is launched and killed, and where to look for what became of it."""
 
     deployment: Deployment
     server: Server
     instance: dg.DagsterInstance
-    launched: list[str]
-    killed: list[str]
-    kept: str
+    launched: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+
+    def carry_out(self) -> None:
+        """Launch runs in every way, and end what runs them at bad moments."""
+        schedule = self.server.start_schedule("minutely")
+        worker = self.launch_held()
+        self.launch("beat")
+        self.launch("beat_in_processes")
+        backfill = self.server.backfill(ASSETS, {"execution": {"config": {"in_process": {}}}})
+        self.kill_the_process_of_a_run(worker)
+        self.kill_the_daemon_twice(backfill)
+        wait(lambda: len(self.runs(SCHEDULE_NAME_TAG)) >= 2 or None, "two ticks")
+        self.server.stop_schedule(schedule)
+        wait(lambda: self.status_of(backfill) == "COMPLETED_SUCCESS" or None, "the backfill")
+        self.replace_the_code_server()
+        self.crash()
+        wait(lambda: self.hooks().count("on_pipeline_error") == 2 or None, "the sensor")
+
+    def kill_the_process_of_a_run(self, run: str) -> None:
+        self.killed.append(run)
+        os.kill(self.worker_of(run), signal.SIGKILL)
+        self.gate.touch()
+
+    def kill_the_daemon_twice(self, backfill: str) -> None:
+        """Once as it submits the backfill, once as it goes on with it."""
+        wait(lambda: self.runs(BACKFILL_ID_TAG) or None, "the backfill to start")
+        self.deployment.kill("daemon")
+        self.launch("beat")
+        self.launch("beat")
+        self.deployment.start("daemon")
+        wait(lambda: self.succeeded(BACKFILL_ID_TAG) >= 2 or None, "the backfill to go on")
+        assert self.status_of(backfill) == "REQUESTED"
+        self.deployment.kill("daemon")
+        self.deployment.start("daemon")
+
+    def replace_the_code_server(self) -> None:
+        """Tell it to stop as a run is at work and another one comes."""
+        kept = self.launch_held()
+        self.worker_of(kept)
+        process = self.deployment.processes["code-server"]
+        process.send_signal(signal.SIGTERM)
+        refused = self.launch("beat")
+        wait(lambda: self.times_queued(refused) > 1 or None, "a run to be queued again")
+        self.gate.touch()
+        assert process.wait(900) == 0
+        self.deployment.start("code-server")
+        self.launched.append(kept)
+        self.wait_for_all()
+
+    def crash(self) -> None:
+        """Let all end at once as a run is at work, with no other under way."""
+        lost = self.launch_held()
+        self.worker_of(lost)
+        self.deployment.crash()
+        self.killed.append(lost)
+        self.gate.touch()
+        self.deployment.start("code-server")
+        self.deployment.start("webserver", "daemon")
+        wait(lambda: len(self.runs(PARENT_RUN_ID_TAG)) == 2 or None, "the run to be started again")
+        self.wait_for_all()
+
+    def launch(self, job: str) -> str:
+        self.launched.append(self.server.launch(job))
+        return self.launched[-1]
+
+    def launch_held(self) -> str:
+        """Launch a run that waits in its first node until the gate is open."""
+        self.gate.unlink(missing_ok=True)
+        return self.server.launch("beat", runtime_params(until=str(self.gate)))
+
+    def worker_of(self, run: str) -> int:
+        """Wait until a run is at work in its first node; gives its process."""
+
+        def look() -> int | None:
+            identity = self.server.run(run).tags.get("kedro/run_id")
+            lines = trace(self.folder)
+            found = [line for line in lines if (line["run_id"], line["node"]) == (identity, "take")]
+            return found[0]["pid"] if found else None
+
+        return wait(look, "the run to start")
+
+    def wait_for_all(self) -> None:
+        """Wait until all runs have ended."""
+        wait(lambda: all(run.is_finished for run in self.instance.get_runs()) or None, "all runs")
 
     @property
     def folder(self) -> Path:
         return self.server.project.path
 
-    def hooks(self, run: str) -> list[str]:
-        """The pipeline hooks and nodes of a run."""
-        identity = self.server.run(run).tags["kedro/run_id"]
-        lines = [line for line in trace(self.folder) if line["run_id"] == identity]
+    @property
+    def gate(self) -> Path:
+        return self.folder / "gate"
+
+    def hooks(self, run: str | None = None) -> list[str]:
+        """The pipeline hooks and nodes of a run, or of all."""
+        identity = self.server.run(run).tags["kedro/run_id"] if run else None
+        lines = [line for line in trace(self.folder) if line["run_id"] == identity or not run]
         return [line["node"] or line["hook"] for line in lines]
 
     def runs(self, tag: str) -> list[dg.DagsterRun]:
         """The runs with a tag, in the order in which they came."""
-        runs = self.instance.get_runs()
-        return [run for run in reversed(runs) if tag in run.tags]
+        return [run for run in reversed(self.instance.get_runs()) if tag in run.tags]
+
+    def succeeded(self, tag: str) -> int:
+        return sum(run.status == dg.DagsterRunStatus.SUCCESS for run in self.runs(tag))
+
+    def status_of(self, backfill: str) -> str:
+        answer = self.server.query(BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]
+        status: str = answer["status"]
+        return status
+
+    def times_queued(self, run: str) -> int:
+        enqueued = dg.DagsterEventType.PIPELINE_ENQUEUED
+        return len(self.instance.get_records_for_run(run, of_type=enqueued).records)
 
 
 @pytest.fixture(scope="module")
 def drill(source: Project, image: Stage) -> Iterator[Drill]:
-    """The drill: everything is launched, and what is to be killed is killed."""
+    """The drill, carried out on what the compose file starts of the image."""
     compose_file = (source.path / "deployment" / "compose.yaml").read_text()
     source.path.rename(source.path.with_name("elsewhere"))  # the image is all there is
     with deploy(image, compose_file) as deployment, pytest.MonkeyPatch.context() as patch:
@@ -94,80 +194,9 @@ def drill(source: Project, image: Stage) -> Iterator[Drill]:
         server = Server(Project(image.workdir, source.package), deployment.ports["3000"])
         home = str(image.workdir / "dagster_home")
         with dg.DagsterInstance.from_config(home) as instance:
-            yield run_drill(deployment, server, instance)
-
-
-def run_drill(deployment: Deployment, server: Server, instance: dg.DagsterInstance) -> Drill:
-    gate = server.project.path / "gate"
-    held = runtime_params(until=str(gate))
-
-    def worker_of(run: str) -> int | None:
-        """The process of a run that waits at the gate."""
-        identity = server.run(run).tags.get("kedro/run_id")
-        lines = trace(server.project.path)
-        found = [line for line in lines if line["run_id"] == identity and line["node"] == "take"]
-        return found[0]["pid"] if found else None
-
-    def ended_runs_of(backfill: str) -> int:
-        runs = [server.run(run) for run in server.runs(dagster__backfill=backfill)]
-        return sum(run.status == "SUCCESS" for run in runs)
-
-    def retry_of(run: str) -> bool | None:
-        return any(retry.parent_run_id == run for retry in instance.get_runs()) or None
-
-    def errors() -> int:
-        return sum(line["hook"] == "on_pipeline_error" for line in trace(server.project.path))
-
-    schedule = server.start_schedule("minutely")
-    killed = server.launch("beat", held)
-    launched = [server.launch("beat"), server.launch("beat_in_processes")]
-    backfill = server.backfill(ASSETS, {"execution": {"config": {"in_process": {}}}})
-
-    # The run worker is killed, and comes back
-    os.kill(until(lambda: worker_of(killed), "the run to start"), signal.SIGKILL)
-    gate.touch()
-
-    # The daemon is killed as it submits the backfill, and again as it goes on with it
-    until(lambda: server.runs(dagster__backfill=backfill) or None, "the backfill to start")
-    deployment.kill("daemon")
-    launched += [server.launch("beat"), server.launch("beat")]
-    deployment.start("daemon")
-    until(lambda: ended_runs_of(backfill) >= 2 or None, "the backfill to go on")
-    deployment.kill("daemon")
-    deployment.start("daemon")
-    until(lambda: len(server.runs(dagster__schedule_name="minutely")) >= 2 or None, "two ticks")
-    server.stop_schedule(schedule)
-
-    def completed() -> bool | None:
-        status = server.query(BACKFILL_STATUS, id=backfill)["partitionBackfillOrError"]["status"]
-        return status == "COMPLETED_SUCCESS" or None
-
-    until(completed, "the backfill to end", 600)
-
-    # The code server is replaced as a run is at work
-    gate.unlink()
-    kept = server.launch("beat", held)
-    until(lambda: worker_of(kept), "the run to start")
-    process = deployment.processes["code-server"]
-    process.send_signal(signal.SIGTERM)
-    launched.append(server.launch("beat"))
-    gate.touch()
-    process.wait(120)
-    deployment.start("code-server")
-
-    # All goes down at once as a run is at work, with no other under way
-    until(lambda: all(run.is_finished for run in instance.get_runs()) or None, "all runs to end")
-    gate.unlink()
-    lost = server.launch("beat", held)
-    until(lambda: worker_of(lost), "the run to start")
-    deployment.crash()
-    gate.touch()
-    deployment.start("code-server")
-    deployment.start("webserver", "daemon")
-    until(lambda: retry_of(lost), "the run to be started again")
-    until(lambda: all(run.is_finished for run in instance.get_runs()) or None, "all runs to end")
-    until(lambda: errors() == 2 or None, "the sensor to have seen the killed runs")
-    return Drill(deployment, server, instance, launched, [killed, lost], kept)
+            drill = Drill(deployment, server, instance)
+            drill.carry_out()
+            yield drill
 
 
 def test_the_image_has_the_packages_and_no_source_tree_and_no_secret(image: Stage) -> None:
@@ -223,18 +252,13 @@ def test_a_run_that_was_killed_with_is_retried_once(drill: Drill, number: int) -
     ]
 
 
-def test_a_code_server_that_is_told_to_stop_lets_its_runs_end(drill: Drill) -> None:
-    assert drill.server.run(drill.kept).status == "SUCCESS"
-    assert drill.hooks(drill.kept) == ["before_pipeline_run", "take", "give", "after_pipeline_run"]
-
-
 def test_every_run_saved_a_version_of_its_own_and_no_other_was_made(drill: Drill) -> None:
     versions = {folder.name for folder in (drill.folder / "data" / "beat.json").iterdir()}
     runs = [run for run in drill.instance.get_runs() if run.job_name.startswith("beat")]
     succeeded = [run for run in runs if run.status == dg.DagsterRunStatus.SUCCESS]
     assert versions == {run.tags["kedro/run_id"] for run in succeeded}
     ticks, retries = drill.runs(SCHEDULE_NAME_TAG), drill.runs(PARENT_RUN_ID_TAG)
-    expected = {*drill.launched, *drill.killed, drill.kept}
+    expected = {*drill.launched, *drill.killed}
     assert len(retries) == len(drill.killed)
     expected |= {run.run_id for run in (*ticks, *retries)}
     assert {run.run_id for run in runs} == expected

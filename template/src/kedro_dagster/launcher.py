@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import dagster as dg
-from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
 from dagster._core.launcher import DefaultRunLauncher
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
 
 class MonitoredRunLauncher(DefaultRunLauncher):
-    """Lets run monitoring find the runs that have ended with their code server.
+    """Loses no run when a code server is replaced, nor when it ends without a warning.
 
-    Dagster's own one leaves them to be in progress for ever. A code server that cannot be
-    reached says nothing of its runs: only one that is there and does not know a run has lost it.
+    Dagster's own one leaves the runs that have ended with a code server to be in progress for
+    ever, and fails those that one refuses because it waits for its last runs to end.
     """
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Launch a run, or let it go back to the queue while the code server shuts down."""
+        try:
+            super().launch_run(context)
+        except DagsterLaunchFailedError as error:
+            if "shut down" in str(error):
+                raise DagsterUserCodeUnreachableError(str(error)) from error
+            raise
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -23,7 +32,10 @@ class MonitoredRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Ask the code server of a run whether it still has its process."""
+        """Ask the code server of a run whether it still has its process.
+
+        One that cannot be reached says nothing of its runs: it may be there, and so may they.
+        """
         client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if client is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "It has ended by now.")
