@@ -74,7 +74,8 @@ def build(project: Path, root: Path) -> Stage:
             _run(stage, f"{UV} venv --quiet --no-project --python {sys.executable} python")
         elif instruction == "ENV":
             for pair in shlex.split(stage.here(rest)):
-                name, _, stage.environment[name] = pair.partition("=")
+                key, _, value = pair.partition("=")
+                stage.environment[key] = value
         elif instruction == "WORKDIR":
             stage.workdir = Path(stage.here(rest))
             stage.workdir.mkdir()
