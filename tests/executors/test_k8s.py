@@ -19,7 +19,13 @@ pytestmark = pytest.mark.slow
 IMAGE = "registry.example/bikes:1"
 CLIENT = {"load_incluster_config": False, "kubeconfig_file": "kubeconfig.json"}
 EXECUTORS: dict[str, dict[str, Any]] = {
-    "k8s": {**CLIENT, "job_image": IMAGE, "job_namespace": "bikes", "service_account_name": "run"},
+    "k8s": {
+        **CLIENT,
+        "job_image": IMAGE,
+        "job_namespace": "bikes",
+        "service_account_name": "run",
+        "env_vars": ["KEDRO_DISABLE_TELEMETRY", "KEDRO_ENV", "TRACE", "THREADS=1"],
+    },
     "celery_k8s": {
         **CLIENT,
         "job_image": IMAGE,
@@ -71,7 +77,9 @@ def start(kind: str, image: Image, folder: Path) -> Run:
     """Run the job on an executor."""
     module, name, options = LAUNCHERS[kind]
     launcher = {"instance_config_map": "dagster", "dagster_home": str(folder / ".dagster")}
-    environment = Image(image.package, image.python, folder).environment
+    environment = {}
+    if kind == "celery_k8s":  # which has no option for it
+        environment = {**Image(image.package, image.python, folder).environment, "THREADS": "1"}
     config = {
         "executors": {"containers": {kind: EXECUTORS[kind]}},
         "nodes": {"*": pod(environment, "1Gi"), "count_daily_trips": pod(environment, "8Gi")},
@@ -111,6 +119,8 @@ def test_each_step_is_a_kubernetes_job_as_dagster_yml_says(run: Run) -> None:
         assert container["args"][:3] == ["dagster", "api", "execute_step"]
         assert job["metadata"]["labels"]["dagster/job"] == "daily"
         assert job["spec"]["template"]["spec"]["serviceAccountName"] == "run"
+        given = {one["name"]: one.get("value") for one in container["env"]}
+        assert given.items() >= {**run.engine.image.environment, "THREADS": "1"}.items()
 
 
 def test_a_heavy_node_has_a_pod_of_its_own_size(run: Run) -> None:

@@ -174,4 +174,4 @@ def test_the_settings_are_those_of_ops_and_of_assets(
     job = translator.pipelines.job(plan.jobs["pair"])
     priorities = [node.tags["dagster/priority"] for node in job.nodes]
     assert sorted(priorities) == ["0", "9"]
-    assert "-> one  retries 3, pool database, team data\n" in describe(plan)
+    assert "  retries 3, pool database, team data\n" in describe(plan)

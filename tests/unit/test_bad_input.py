@@ -326,7 +326,10 @@ def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
             "nodes.clean_nod: there is no node of this name. Did you mean 'clean_node'?",
         ),
         (
-            f"nodes: {{clean_node: {{pool: a}}, tag:learn: {{pool: b}}}}\n{JOB}",
+            (
+                "nodes: {clean_node: {pool: a}, tag:learn: {pool: b}}\n"
+                "jobs: {all: {pipeline: {}, group_by: pipeline}}"
+            ),
             (
                 "nodes.tag:learn.pool: nodes 'clean_node' and 'training.train_node' share a step, "
                 "and 'clean_node' has another value (from 'clean_node'). Give both the same, or "
