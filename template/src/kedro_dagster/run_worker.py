@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from importlib.metadata import entry_points
 from typing import Any
 
 import dagster as dg
 from dagster._check import not_none
-from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.executor.init import InitExecutorContext
+from dagster._core.executor.multiprocess import MultiprocessExecutor
 
 from .errors import StepFailedError
+from .forkserver import choose_start_method
 from .logging import event_log
 from .plan import ProjectPlan
 from .run import KedroRun, shared
@@ -38,7 +38,11 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
 
     def create(context: InitExecutorContext) -> dg.Executor:
         creation = not_none(definition.executor_creation_fn)
-        return KedroExecutor(creation(_with_preload(context)), plan, definition.name)
+        executor, note = creation(context), ""
+        if isinstance(executor, MultiprocessExecutor):
+            context, note = choose_start_method(context)
+            executor = creation(context)
+        return KedroExecutor(executor, plan, definition.name, note)
 
     return dg.ExecutorDefinition(
         name=definition.name,
@@ -49,42 +53,6 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
     )
 
 
-_PRELOAD = (
-    "__main__",  # else each child of a console script imports the script again
-    "dagster._cli",
-    "dagster._core.executor.multiprocess",
-    # what a step needs to open the Dagster instance
-    "dagster._core.instance.factory",
-    "dagster._core.storage.event_log",
-    "dagster._core.storage.fs_io_manager",
-    "dagster._core.storage.local_compute_log_manager",
-    "dagster._core.storage.root",
-    "dagster._core.storage.runs",
-    "dagster._core.storage.schedules",
-    "dagster._core.storage.sqlite_storage",
-    "dagster._core.workspace.autodiscovery",
-)
-"""What the processes of the steps are forked from has loaded, beside the project's definitions."""
-
-
-def _with_preload(context: InitExecutorContext) -> InitExecutorContext:
-    """Let the multiprocess executor fork its steps from a process that has the project loaded.
-
-    Kedro's plugins are loaded there too, as each session needs them: mlflow alone takes seconds.
-    """
-    module = context.job.get_module() if isinstance(context.job, ReconstructableJob) else None
-    config = dict(context.executor_config)
-    options = config.get("multiprocess", config)
-    if module is None or not isinstance(options, Mapping) or "max_concurrent" not in options:
-        return context
-    if not options.get("start_method"):
-        plugins = (plugin.module for plugin in entry_points(group="kedro.hooks"))
-        preload = [*_PRELOAD, *plugins, module]
-        options = {**options, "start_method": {"forkserver": {"preload_modules": preload}}}
-    config = {"multiprocess": options} if "multiprocess" in config else dict(options)
-    return context._replace(executor_config=config)
-
-
 class KedroExecutor(dg.Executor):
     """Stands around any executor in the run worker, as ``KedroSession.run`` does around a runner.
 
@@ -92,12 +60,14 @@ class KedroExecutor(dg.Executor):
         inner: The executor that runs the steps.
         plan: The project's plan.
         name: The executor's name.
+        note: What is to be told in the log of each run.
     """
 
-    def __init__(self, inner: dg.Executor, plan: ProjectPlan, name: str) -> None:
+    def __init__(self, inner: dg.Executor, plan: ProjectPlan, name: str, note: str = "") -> None:
         self._inner = inner
         self._plan = plan
         self._name = name
+        self._note = note
 
     @property
     def retries(self) -> RetryMode:
@@ -113,6 +83,8 @@ class KedroExecutor(dg.Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
+        if self._note:
+            plan_context.log.info(self._note)
         steps = {
             key: wanted(execution_plan.get_step_by_key(key).step_outputs)
             for key in execution_plan.step_keys_to_execute
