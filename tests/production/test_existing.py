@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from copier import run_copy
 
 from production.image import build
@@ -41,20 +42,23 @@ def test_its_definitions_load_with_the_configuration_of_the_image(
     files = {"code/company/__init__.py": "", "pyproject.toml": PYPROJECT}
     write_project(project, package="company.shop", source="code", conf="config", files=files)
     run_copy(str(template), project, data={"deployment": True}, defaults=True, quiet=True)
+    workflow = yaml.safe_load((project / ".github" / "workflows" / "ci.yml").read_text())
     image = build(project, tmp_path / "stages")
     project.rename(tmp_path / "elsewhere")
 
-    code = "from company.shop.definitions import defs; print(*[j.name for j in defs.jobs])"
+    docker, _, command = workflow["jobs"]["image"]["steps"][-1]["run"].partition(" company-shop ")
     process = subprocess.run(
-        [image.python / "bin" / "python", "-c", code],
+        [image.python / "bin" / command.split()[0], *command.split()[1:]],
         cwd=image.workdir,
-        env=image.variables,
+        env={**image.variables, "DAGSTER_HOME": ""},
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert process.stdout == "default\n", process.stderr
+    assert docker == "docker run --rm --env DAGSTER_HOME="
+    assert process.returncode == 0, process.stderr
+    assert "All code locations passed validation" in process.stdout
     (packages,) = image.python.glob("lib/python3*/site-packages")
     assert (packages / "company" / "shop").is_dir()
     assert not (packages / "kedro_dagster").exists()
