@@ -46,7 +46,9 @@ EXECUTOR_KINDS = (
     ExecutorKind(("celery", "celery_executor"), "dagster_celery.celery_executor", "dagster-celery"),
     ExecutorKind(("docker", "docker_executor"), "dagster_docker.docker_executor", "dagster-docker"),
     ExecutorKind(
-        ("k8s", "k8s_job", "k8s_job_executor"), "dagster_k8s.k8s_job_executor", "dagster-k8s"
+        ("k8s", "k8s_executor", "k8s_job", "k8s_job_executor"),
+        "dagster_k8s.k8s_job_executor",
+        "dagster-k8s",
     ),
     ExecutorKind(
         ("celery_docker", "celery_docker_executor"),
@@ -54,7 +56,7 @@ EXECUTOR_KINDS = (
         "dagster-celery-docker",
     ),
     ExecutorKind(
-        ("celery_k8s", "celery_k8s_job", "celery_k8s_job_executor"),
+        ("celery_k8s", "celery_k8s_executor", "celery_k8s_job", "celery_k8s_job_executor"),
         "dagster_celery_k8s.celery_k8s_job_executor",
         "dagster-celery-k8s",
     ),
@@ -176,6 +178,7 @@ def _option_names(schema: Any, keys: Iterable[str]) -> Iterable[str]:
         schema = schema.fields[key].config_type
         while hasattr(schema, "inner_type"):
             schema = schema.inner_type
+        schema = getattr(schema, "non_scalar_type", schema)  # where {env: NAME} may stand
     return getattr(schema, "fields", {})
 
 
