@@ -45,10 +45,13 @@ def plan_of(
     files: str = "",
     catalog: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
+    settings: str = "{}",
 ) -> ProjectPlan:
     """Plan pipelines without a project on disk; datasets that are not files are transient."""
     entries = {name: {"type": FILE, "filepath": name} for name in files.split()}
-    config, mistakes = parse_config({"jobs": yaml.safe_load(jobs)})
+    config, mistakes = parse_config(
+        {"jobs": yaml.safe_load(jobs), "nodes": yaml.safe_load(settings)}
+    )
     assert not mistakes
     named = {"__default__": Pipeline(pipelines)} if isinstance(pipelines, list) else pipelines
     project = KedroProject(
@@ -298,3 +301,33 @@ def test_parameters_are_no_datasets_and_have_their_values_at_every_depth() -> No
         "params:a": {"b": 1},
         "params:a.b": 1,
     }
+
+
+def test_jobs_in_which_a_node_has_other_tags_have_steps_with_other_settings() -> None:
+    nodes = [node(same, "raw", "clean", name="prepare")]
+    pipelines = {"a": Pipeline(nodes), "b": Pipeline(nodes, tags="slow")}
+    jobs = "{a: {pipeline: {pipeline_name: a}}, b: {pipeline: {pipeline_name: b}}}"
+    plan = plan_of(pipelines, jobs, settings="{tag:slow: {pool: few}}")
+    steps = {job.steps[0].name: job.steps[0].settings.pool for job in plan.jobs.values()}
+    assert steps == {"prepare": None, "prepare__b": "few"}
+
+
+def test_all_steps_of_a_fan_out_have_the_settings_of_their_node() -> None:
+    shards = {
+        "type": "kedro_dagster.datasets.DagsterPartitionedDataset",
+        "path": "shards",
+        "dataset": FILE,
+        "partition": {"type": "dagster.StaticPartitionsDefinition", "partition_keys": ["a", "b"]},
+    }
+    nodes = [node(same, "raw", "shards", name="cut")]
+    plan = plan_of(nodes, catalog={"shards": shards}, settings="{cut: {pool: few}}")
+    found = {step.name: step.settings.pool for step in plan.jobs["all"].steps}
+    assert found == {"cut__a": "few", "cut__b": "few"}
+
+
+def test_nodes_that_share_a_step_among_the_assets_must_agree_too() -> None:
+    with pytest.raises(DagsterConfigError) as caught:
+        plan_of(CHAIN, files="raw score", settings="{prepare: {pool: a}, tag:last: {pool: b}}")
+    (mistake,) = caught.value.mistakes
+    assert mistake.path == ("nodes", "tag:last", "pool")
+    assert mistake.message.startswith("nodes 'prepare' and 'learning.deep.train' share a step")

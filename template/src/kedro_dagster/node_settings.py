@@ -81,11 +81,12 @@ class NodeSettings:
                 first, chosen = found[path]
                 if choice.rank[0] != _FOR_ALL and choice.value != chosen.value:
                     place = ("nodes", choice.key, *path)
-                    self.mistakes[place] = (
+                    self.mistakes.setdefault(
+                        place,
                         f"nodes {first.name!r} and {node.name!r} share a step, and "
                         f"{first.name!r} has another value (from {chosen.key!r}). Give both the "
                         "same, or make two steps of them: save what passes between them, or "
-                        "leave out 'group_by'."
+                        "leave out 'group_by'.",
                     )
         tags = sorted((path[1], one.value) for path, (_, one) in found.items() if path[1:])
         others = {path[0]: one.value for path, (_, one) in found.items() if not path[1:]}
@@ -99,9 +100,10 @@ class NodeSettings:
                 choice = found.setdefault(path, _Choice(rank, key, value))
                 if choice.rank == rank and choice.value != value:
                     place = ("nodes", key, *path)
-                    self.mistakes[place] = (
+                    self.mistakes.setdefault(
+                        place,
                         f"node {node.name!r} has another value from {choice.key!r}, which is as "
-                        "specific. Write this setting under the node's name."
+                        "specific. Write this setting under the node's name.",
                     )
         return {path: choice for path, choice in found.items() if choice.value is not None}
 
