@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 
 from .forkserver import preload_job
+from .kedro_internals import keep_parsed_files
 
+keep_parsed_files()
 try:
     preload_job()
 except (Exception, SystemExit) as error:  # noqa: BLE001 - each step meets it again
