@@ -46,8 +46,8 @@ def scheduler(project: Project) -> Iterator[str]:
         workers.started(
             project, "scheduler", "Scheduler at", "dask", "scheduler", *listen, f"--port={port}"
         ),
-        workers.started(project, "worker_1", "Registered to", *worker),
-        workers.started(project, "worker_2", "Registered to", *worker),
+        workers.started(project, "worker_1", "Registered to", *worker, DASK_SCHEDULER=address),
+        workers.started(project, "worker_2", "Registered to", *worker, DASK_SCHEDULER=address),
     ):
         yield address
 
