@@ -11,6 +11,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import ModuleSpec
@@ -50,7 +51,7 @@ class KedroProject:
         path: The project's root folder.
         package_name: Import name of the project's package.
         env: Kedro configuration environment; ``None`` for the project's default.
-        pipelines: The registered pipelines by name.
+        pipelines: The registered pipelines by name; at least those of the jobs.
         import_failures: Modules that ``find_pipelines`` left out, each with the reason.
         catalog: Answers what a dataset's catalog entry is, factories included.
         parameters: The project's parameters, as ``parameters.yml`` gives them.
@@ -130,10 +131,11 @@ def read_project(
     """
     path, package = _bootstrap(project_path, package_name)
     env = env or os.environ.get("KEDRO_ENV") or None
-    pipelines, import_failures = _load_pipelines(package)
     loader = kedro_internals.planning_config_loader(_conf_source(path), env)
     raw_config, files = _read_dagster_yml(loader, path)
     config, found = parse_config(raw_config)
+    wanted = {name for job in config.jobs.values() for name in job.pipeline.names}
+    pipelines, import_failures = _load_pipelines(package, wanted)
     return KedroProject(
         path=path,
         package_name=package,
@@ -201,25 +203,52 @@ def _conf_source(path: Path) -> str:
     return str(path / settings.CONF_SOURCE)
 
 
-def _load_pipelines(package: str) -> tuple[dict[str, Pipeline], dict[str, str]]:
-    """Load the registry once, and keep what ``find_pipelines`` only warns of."""
+def _load_pipelines(package: str, wanted: set[str]) -> tuple[dict[str, Pipeline], dict[str, str]]:
+    """Load the pipelines that jobs name, and keep what ``find_pipelines`` only warns of."""
+    pipelines, caught = _load_selected(package, wanted) or _load_registry(package)
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return pipelines, _import_failures(caught)
+
+
+def _load_selected(
+    package: str, wanted: set[str]
+) -> tuple[dict[str, Pipeline], list[warnings.WarningMessage]] | None:
+    """Import no other pipelines than these, as ``kedro run`` does with a Kedro that can.
+
+    A registry may make a pipeline out of others: it is then not found, and all are to be loaded.
+    """
+    select = getattr(registered_pipelines, "set_requested", None)
+    if select is None or not wanted or "__default__" in wanted:
+        return None
+    select(sorted(wanted))
+    with suppress(PipelineLoadError):
+        pipelines, caught = _load_registry(package)
+        if wanted <= pipelines.keys() and not _import_failures(caught):
+            return pipelines, caught
+    select(None)
+    return None
+
+
+def _load_registry(package: str) -> tuple[dict[str, Pipeline], list[warnings.WarningMessage]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            pipelines = dict(registered_pipelines)
+            return dict(registered_pipelines), caught
         except Exception as error:
             raise PipelineLoadError(
                 f"The pipelines of {package!r} cannot be loaded: {_cause(error)}"
             ) from error
+
+
+def _import_failures(caught: list[warnings.WarningMessage]) -> dict[str, str]:
     failures = {}
-    for warning in caught:
-        text = str(warning.message)
+    for text in (str(warning.message) for warning in caught):
         if "An error occurred while importing the '" in text:
             frames = re.findall(r'File "(.+)", line (\d+)', text)
             where = " ({}, line {})".format(*frames[-1]) if frames else ""
             failures[text.split("'")[1]] = text.strip().splitlines()[-1] + where
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return pipelines, failures
+    return failures
 
 
 def _cause(error: BaseException) -> str:
