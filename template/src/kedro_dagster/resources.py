@@ -18,7 +18,7 @@ from .partitions import Scope, typed_keys
 from .plan import ProjectPlan
 from .run import KedroRun, kept, run_in_this_process, shared
 from .run_scope import RunOptions, planned_steps, scope_of
-from .run_tags import close_hooks, identity_of, lost_with, new_identity, open_hooks
+from .run_tags import close_hooks, identity_of, lost_with, new_identity, open_hooks, tags_of
 
 KEDRO = "kedro"
 KEDRO_IO_MANAGER = "kedro_io_manager"
@@ -72,10 +72,11 @@ def kedro_resource(plan: ProjectPlan) -> dg.ResourceDefinition:
         run_id = context.run.run_id
         if shared_run := run_in_this_process(run_id):
             yield shared_run
-        elif identity := identity_of(_instance(context), run_id):
+            return
+        tags = tags_of(_instance(context), run_id)
+        if identity := identity_of(tags, run_id):
             job = plan.jobs.get(context.run.job_name)
             names = job.options.pipeline.names if job else ["__default__"]
-            tags = not_none(_instance(context).get_run_by_id(run_id)).tags
             with kept(run_id, lambda: KedroRun(plan, identity, options, names, tags=tags)) as run:
                 yield run
         else:

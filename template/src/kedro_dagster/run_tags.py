@@ -86,26 +86,29 @@ def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_proce
     return run_id
 
 
-def identity_of(instance: dg.DagsterInstance, dagster_run_id: str) -> str | None:
+def tags_of(instance: dg.DagsterInstance, dagster_run_id: str) -> Mapping[str, str]:
+    """Read the tags of a Dagster run, which other processes may have written since it began."""
+    dagster_run = instance.get_run_by_id(dagster_run_id)
+    return dagster_run.tags if dagster_run else {}
+
+
+def identity_of(tags: Mapping[str, str], dagster_run_id: str) -> str | None:
     """Find the identity that a Dagster run has been given, in whatever process.
 
     Args:
-        instance: The Dagster instance.
+        tags: The tags of the run.
         dagster_run_id: The Dagster run.
 
     Returns:
         Kedro's ``run_id``, or ``None`` where the run has none of its own.
     """
-    dagster_run = instance.get_run_by_id(dagster_run_id)
-    tags = dagster_run.tags if dagster_run else {}
     owned = tags.get(HOOKS_TAG, "").endswith(dagster_run_id)
     return tags.get(RUN_ID_TAG) if owned else None
 
 
 def lost_with(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
     """Whether the transient datasets of an earlier Dagster run were only in its memory."""
-    dagster_run = instance.get_run_by_id(dagster_run_id)
-    return dagster_run is not None and dagster_run.tags.get(MEMORY_TAG) == "true"
+    return tags_of(instance, dagster_run_id).get(MEMORY_TAG) == "true"
 
 
 def open_hooks(instance: dg.DagsterInstance, dagster_run_id: str, tags: Mapping[str, str]) -> None:

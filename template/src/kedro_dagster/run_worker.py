@@ -22,7 +22,7 @@ from .logging import event_log
 from .plan import ProjectPlan
 from .run import KedroRun, shared
 from .run_scope import RunOptions, RunScope, scope_of, wanted
-from .run_tags import close_hooks, identity_of, lost_with, new_identity, open_hooks
+from .run_tags import close_hooks, identity_of, lost_with, new_identity, open_hooks, tags_of
 
 
 def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg.ExecutorDefinition:
@@ -104,7 +104,8 @@ class KedroExecutor(dg.Executor):
         scope: RunScope,
     ) -> Iterator[dg.DagsterEvent]:
         instance, run_id = plan_context.instance, plan_context.run_id
-        resumed = identity_of(instance, run_id) if plan_context.resume_from_failure else None
+        tags = tags_of(instance, run_id) if plan_context.resume_from_failure else {}
+        resumed = identity_of(tags, run_id)
         options = RunOptions.of(plan_context.run_config)
         single_process = isinstance(self._inner, InProcessExecutor)
         with event_log(plan_context.log):

@@ -39,7 +39,7 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
         dagster_run = instance.get_run_by_id(run_id) or context.dagster_run
         steps = planned_steps(instance, dagster_run)
         scope = scope_of(plan, dagster_run.job_name, "killed", steps)
-        identity = identity_of(instance, run_id)
+        identity = identity_of(dagster_run.tags, run_id)
         if scope is None or identity is None or not hooks_are_open(dagster_run.tags, run_id):
             return  # no SkipReason: it would end the tick, with other runs still to be seen
         options = RunOptions.of(dagster_run.run_config)
