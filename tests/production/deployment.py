@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from shutil import chown, rmtree
 from typing import Any
@@ -21,6 +23,7 @@ from live.server import free_port, stop, until
 from production.image import Stage
 
 PASSWORD = "no secret"  # noqa: S105
+CONTAINER_PORTS = {"webserver": "3000", "code-server": "4000", "postgres": "5432"}
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Deployment:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, *names: str) -> None:
-        """Start services, and wait until they are healthy."""
+        """Start services, and wait until those that listen do."""
         for name in names:
             with self.log(name).open("ab") as output:
                 self.processes[name] = subprocess.Popen(
@@ -52,14 +55,20 @@ class Deployment:
                     start_new_session=True,
                 )
         for name in names:
-            until(lambda name=name: self._is_healthy(name), f"{name} to be healthy", 600)  # type: ignore[misc]
+            until(partial(self._is_up, name), f"{name} to listen", 900)
 
-    def _is_healthy(self, name: str) -> bool | None:
+    def _is_up(self, name: str) -> bool | None:
         status = self.processes[name].poll()
         assert status is None, f"{name} ended with {status}:\n{self.log(name).read_text()}"
+        port = self.ports.get(CONTAINER_PORTS.get(name, ""))
+        with socket.socket() as client:
+            return port is None or client.connect_ex(("127.0.0.1", port)) == 0 or None
+
+    def is_healthy(self, name: str) -> bool:
+        """Do a service's health check."""
         check = self.services[name]["healthcheck"]["test"]
         assert check[0] == "CMD"
-        return self.run(name, *check[1:]).returncode == 0 or None
+        return self.run(name, *check[1:]).returncode == 0
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command beside a service, as `docker compose exec` does."""
@@ -115,7 +124,7 @@ def deploy(image: Stage, compose_file: str) -> Iterator[Deployment]:
     compose_file = re.sub(r"\$\{POSTGRES_PASSWORD:\?[^}]+\}", PASSWORD, compose_file)
     services = yaml.safe_load(compose_file)["services"]
     given = services["postgres"]["environment"]
-    ports = {name: free_port() for name in ("3000", "4000", "5432")}
+    ports = {port: free_port() for port in CONTAINER_PORTS.values()}
     deployment = Deployment(image, services, ports)
     workspace = image.workdir / "dagster_home" / "workspace.yaml"
     workspace.write_text(deployment.here(workspace.read_text()))

@@ -37,6 +37,7 @@ BACKFILL_STATUS = """
 query ($id: String!) {
   partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } }
 }"""
+SERVICES = ["code-server", "webserver", "daemon"]
 ASSETS = ["clean_repairs", "depot_workload"]
 PARTITIONS = ["campus", "centre", "green", "harbour", "north", "parkway", "quayside"]
 
@@ -70,15 +71,15 @@ class Drill:
         """Launch runs in every way, and end what runs them at bad moments."""
         schedule = self.server.start_schedule("minutely")
         worker = self.launch_held()
-        self.launch("beat")
         self.launch("beat_in_processes")
         backfill = self.server.backfill(ASSETS, {"execution": {"config": {"in_process": {}}}})
         self.kill_the_process_of_a_run(worker)
         self.kill_the_daemon_twice(backfill)
+        self.replace_the_code_server()
+        wait(lambda: self.status_of(backfill) == "COMPLETED_SUCCESS" or None, "the backfill")
         wait(lambda: len(self.runs(SCHEDULE_NAME_TAG)) >= 2 or None, "two ticks")
         self.server.stop_schedule(schedule)
-        wait(lambda: self.status_of(backfill) == "COMPLETED_SUCCESS" or None, "the backfill")
-        self.replace_the_code_server()
+        self.wait_for_all()
         self.crash()
         wait(lambda: self.hooks().count("on_pipeline_error") == 2 or None, "the sensor")
 
@@ -91,7 +92,6 @@ class Drill:
         """Once as it submits the backfill, once as it goes on with it."""
         wait(lambda: self.runs(BACKFILL_ID_TAG) or None, "the backfill to start")
         self.deployment.kill("daemon")
-        self.launch("beat")
         self.launch("beat")
         self.deployment.start("daemon")
         wait(lambda: self.succeeded(BACKFILL_ID_TAG) >= 2 or None, "the backfill to go on")
@@ -111,7 +111,6 @@ class Drill:
         assert process.wait(900) == 0
         self.deployment.start("code-server")
         self.launched.append(kept)
-        self.wait_for_all()
 
     def crash(self) -> None:
         """Let all end at once as a run is at work, with no other under way."""
@@ -212,6 +211,10 @@ def test_the_definitions_load_in_the_image(drill: Drill) -> None:
     command = ["dagster", "definitions", "validate", "--module-name", "my_project.definitions"]
     process = drill.deployment.run("code-server", *command)
     assert process.returncode == 0, process.stderr
+
+
+def test_every_service_says_that_it_is_healthy(drill: Drill) -> None:
+    assert [name for name in SERVICES if not drill.deployment.is_healthy(name)] == []
 
 
 def test_what_was_launched_ran_once(drill: Drill) -> None:
