@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from executors.packaged import Image
@@ -70,8 +70,11 @@ class Engine(ThreadingHTTPServer):
         raise NotImplementedError
 
 
+AnEngine = TypeVar("AnEngine", bound=Engine)
+
+
 @contextmanager
-def serve(engine: Engine) -> Iterator[Engine]:
+def serve(engine: AnEngine) -> Iterator[AnEngine]:
     """Let an engine answer, and stop it with all of its containers after the block."""
     thread = threading.Thread(target=engine.serve_forever)
     thread.start()
@@ -212,3 +215,10 @@ class Kubernetes(Engine):
                 ]
             },
         }
+
+
+class BrokenKubernetes(Kubernetes):
+    """A cluster in which each pod dies as soon as it is started."""
+
+    def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:  # noqa: ARG002
+        super().run(name, ["no_such_program"], {})

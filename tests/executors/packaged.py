@@ -84,7 +84,7 @@ class Image:
             "TRACE": str(self.workdir / "trace.jsonl"),
         }
 
-    def execute(self, **environment: str) -> Outcome:
+    def execute(self, *, fails: bool = False, **environment: str) -> Outcome:
         """Run the job, with a run worker that is a container itself."""
         log = self.workdir / "run_worker.log"
         module = f"{self.package}.definitions"
@@ -94,7 +94,7 @@ class Image:
             log,
         )
         try:
-            assert worker.wait(600) == 0, "\n".join(
+            assert (worker.wait(600) != 0) is fails, "\n".join(
                 f"--- {file.name}\n{file.read_text()}" for file in self.workdir.glob("*.log")
             )
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from executors.engines import Kubernetes, serve
+from executors.engines import BrokenKubernetes, Kubernetes, serve
 from executors.packaged import NODES, Image, assert_as_kedro_run
 from fidelity.rich_project import Outcome
 
@@ -73,7 +73,7 @@ def pod(environment: Mapping[str, str], memory: str) -> dict[str, Any]:
     return {"tags": {"dagster-k8s/config": {"container_config": container}}}
 
 
-def start(kind: str, image: Image, folder: Path) -> Run:
+def start(kind: str, image: Image, folder: Path, cluster: type[Kubernetes] = Kubernetes) -> Run:
     """Run the job on an executor."""
     module, name, options = LAUNCHERS[kind]
     launcher = {"instance_config_map": "dagster", "dagster_home": str(folder / ".dagster")}
@@ -86,9 +86,9 @@ def start(kind: str, image: Image, folder: Path) -> Run:
     }
     launched_by = {"module": module, "class": name, "config": {**CLIENT, **launcher, **options}}
     deployed = image.deploy(folder, config, {"run_launcher": launched_by})
-    with serve(Kubernetes(deployed)) as engine:
+    with serve(cluster(deployed)) as engine:
         (folder / "kubeconfig.json").write_text(engine.kubeconfig())
-        return Run(deployed.execute(), engine)
+        return Run(deployed.execute(fails=cluster is BrokenKubernetes), engine)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,9 @@ def runs(
     """A run on each executor, all at the same time."""
     folder = tmp_path_factory.mktemp("k8s")
     with ThreadPoolExecutor() as pool:
-        yield {kind: pool.submit(start, kind, image, folder / kind) for kind in EXECUTORS}
+        broken = pool.submit(start, "k8s", image, folder / "broken", BrokenKubernetes)
+        runs = {kind: pool.submit(start, kind, image, folder / kind) for kind in EXECUTORS}
+        yield {**runs, "broken": broken}
 
 
 @pytest.fixture(params=EXECUTORS)
@@ -126,3 +128,11 @@ def test_each_step_is_a_kubernetes_job_as_dagster_yml_says(run: Run) -> None:
 def test_a_heavy_node_has_a_pod_of_its_own_size(run: Run) -> None:
     sizes = {step: run.container(step)["resources"]["limits"]["memory"] for step in NODES}
     assert sizes == {"clean_trips": "1Gi", "clean_weather": "1Gi", "count_daily_trips": "8Gi"}
+
+
+def test_pods_that_die_fail_the_run_which_is_told_once(runs: Mapping[str, Future[Run]]) -> None:
+    run = runs["broken"].result()
+    assert "Discovered failed Kubernetes job" in run.outcome.call("on_pipeline_error")["error"]
+    assert len(run.outcome.calls("before_pipeline_run")) == 1
+    assert not run.outcome.calls("after_pipeline_run")
+    assert run.outcome.dagster_run.is_failure
