@@ -20,6 +20,7 @@ JOBS = {
         "pipeline": {},
         "executor": {"dask_executor": {"cluster": {"local": {"n_workers": 2}}}},
     },
+    "refused": {"pipeline": {}, "executor": {"dask": EXISTING}},
     "faults": {
         "pipeline": {
             "pipeline_name": "faults",
@@ -93,3 +94,11 @@ def test_a_worker_has_a_context_for_each_run(with_faults: Outcome, on_cluster: O
     created = [call["pid"] for call in with_faults.calls("after_context_created")]
     assert sorted(created) == sorted({*created})
     assert after < {*created}
+
+
+def test_workers_with_several_threads_are_refused(project: Project, scheduler: str) -> None:
+    worker = ("dask", "worker", scheduler, "--host", "127.0.0.1", "--no-dashboard", "--no-nanny")
+    with workers.started(project, "threads", "Registered to", *worker, "--nthreads", "2"):
+        run = workers.run(project, "refused", check=False, DASK_SCHEDULER=scheduler)
+    assert "has several threads" in run.call("fault")["message"]
+    assert nodes_of(run.trace) == []

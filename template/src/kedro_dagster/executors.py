@@ -89,6 +89,32 @@ def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
     return definition.configured(options_of_run, name=definition.name)
 
 
+def refuse_threads(executor: Any) -> None:
+    """Refuse to run on Dask workers with several threads, where Dagster would wait for ever.
+
+    Dagster is not made for several steps in one process at a time: two of them were seen to wait
+    for each other's locks of ``logging`` in any job. ``dask worker`` has a thread for each core.
+
+    Args:
+        executor: Any executor.
+
+    Raises:
+        dagster.DagsterInvariantViolationError: A worker of its scheduler has several threads.
+    """
+    if getattr(executor, "cluster_type", None) != "existing":
+        return
+    from dask.distributed import Client  # noqa: PLC0415  # it is there with the executor
+
+    with Client(executor.cluster_configuration["address"]) as client:
+        crowded = [worker for worker, threads in client.nthreads().items() if threads > 1]
+    if crowded:
+        raise dg.DagsterInvariantViolationError(
+            f"Dask worker {crowded[0]} has several threads, in which Dagster's steps wait for each "
+            "other without end. Start workers with one thread: "
+            "dask worker <scheduler> --nworkers 4 --nthreads 1"
+        )
+
+
 def check_executors(project: KedroProject) -> list[Mistake]:
     """Look for mistakes in the executors that jobs use.
 

@@ -17,6 +17,7 @@ from dagster._core.executor.init import InitExecutorContext
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 
 from .errors import StepFailedError
+from .executors import refuse_threads
 from .forkserver import choose_start_method
 from .logging import event_log
 from .plan import ProjectPlan
@@ -139,6 +140,7 @@ class KedroExecutor(dg.Executor):
     def _execute_steps(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
+        refuse_threads(self._inner)
         inner_context = PlanOrchestrationContext(
             plan_context.plan_data,
             plan_context.log,
