@@ -84,7 +84,7 @@ class Project:
         Raises:
             AssertionError: If the process fails and ``check`` is set; carries what it printed.
         """
-        self._create_dagster_home()
+        self.create_dagster_home()
         process = subprocess.run(
             [sys.executable, *command],
             cwd=self.path,
@@ -122,7 +122,8 @@ class Project:
         shutil.copytree(self.path, path, symlinks=True)
         return Project(path, self.package)
 
-    def _create_dagster_home(self) -> None:
+    def create_dagster_home(self) -> None:
+        """Make the folder of the Dagster instance, unless it is there."""
         self.dagster_home.mkdir(exist_ok=True)
         settings = self.dagster_home / "dagster.yaml"
         if not settings.exists():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,21 +16,26 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from bench.fan_out import make_fan_out
-from bench.workload import BY_HAND, JOB, MULTIPROCESS_JOB, OURS, make_workload
+from bench.workload import BY_HAND, JOB, MULTIPROCESS_JOB, OURS, SPAWN_JOB, make_workload
+from live.server import serve
 from projects import Project
 
 KEDRO = "kedro"
 SUBJECTS = (KEDRO, BY_HAND, OURS)
 PROBE = Path(__file__).with_name("probe.py")
+COMMAND = Path(__file__).with_name("command.py")
 
 LOAD = "load"
 FAN_OUT_LOAD = "fan-out-load"
 FAN_OUT = "fan-out"
-JOBS = {"in-process": JOB, "multiprocess": MULTIPROCESS_JOB, FAN_OUT: JOB}
+DEV = "dev"
+JOBS = {"in-process": JOB, "multiprocess": MULTIPROCESS_JOB, "spawn": SPAWN_JOB, FAN_OUT: JOB}
 SIZES = {
     LOAD: [10, 100, 300, 1000],
     "in-process": [100],
     "multiprocess": [10, 100],
+    "spawn": [10],
+    DEV: [10, 300],
     FAN_OUT_LOAD: [10, 100, 1000],
     FAN_OUT: [10, 100],
 }
@@ -90,7 +96,12 @@ def best_of(repeat: int, measures: Mapping[str, Measure]) -> dict[str, Figures]:
 
 def probe(project: Project, *arguments: str) -> Figures:
     """Run the probe in a fresh process of the project."""
-    output = project.run(str(PROBE), *arguments).stdout
+    return figures_of(project, str(PROBE), *arguments)
+
+
+def figures_of(project: Project, *command: str) -> Figures:
+    """Run a script in a fresh process of the project, and read what it prints last."""
+    output = project.run(*command, timeout=3600).stdout
     figures: Figures = json.loads(output.splitlines()[-1])
     return figures
 
@@ -114,26 +125,39 @@ def job_measures(project: Project, job: str) -> dict[str, Measure]:
 
 def run_kedro(project: Project) -> Figures:
     """Time ``kedro run``."""
-    return time_command(lambda: project.kedro("run"))
+    return figures_of(project, str(COMMAND), "-m", "kedro", "run")
 
 
 def run_job(project: Project, job: str) -> Figures:
     """Time ``dagster job execute``, and the run in it by Dagster's own clock."""
-    command = time_command(lambda: project.execute(job, timeout=1800))
-    return {**command, **probe(project, "last-run")}
+    command = ("-m", "dagster", "job", "execute", "-m", f"{project.package}.definitions", "-j", job)
+    return {**figures_of(project, str(COMMAND), *command), **probe(project, "last-run")}
 
 
-def time_command(run: Callable[[], object]) -> Figures:
-    """Time a command, and its CPU without that of processes it does not wait for, as steps'."""
-    start, start_cpu = perf_counter(), children_cpu()
-    run()
-    return {"command": perf_counter() - start, "cpu": children_cpu() - start_cpu}
+def dev_measures(project: Project) -> dict[str, Measure]:
+    """The start of the UI, ours and by hand."""
+    by_hand = Project(project.path, BY_HAND)
+    command = ("-m", "dagster", "dev", "-m", f"{BY_HAND}.definitions")
+    return {BY_HAND: lambda: start_dev(by_hand, *command), OURS: lambda: start_dev(project)}
 
 
-def children_cpu() -> float:
-    """The CPU seconds of all child processes that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def start_dev(project: Project, *command: str) -> Figures:
+    """Time the start of a server, until a GraphQL query is answered with the code location."""
+    start = perf_counter()
+    with serve(project, *command) as server:
+        answered = perf_counter() - start
+        return {"answered": answered, "memory_mb": peak_memory(server.project.path)}
+
+
+def peak_memory(folder: Path) -> float:
+    """The largest peak of the processes that run in a folder, in MB; of Linux."""
+    peaks = [0]
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is not ours
+            if (process / "cwd").samefile(folder):
+                status = (process / "status").read_text()
+                peaks += map(int, re.findall(r"VmHWM:\s+(\d+)", status))
+    return max(peaks) / 1024
 
 
 def measure(
@@ -197,7 +221,12 @@ def job_table(results: Results, benchmark: str, sizes: Iterable[int]) -> Table:
             ratio(ours, kedro),
             *(seconds(value) for value in (floor_run, ours_run)),
             ratio(ours_run, floor_run),
-            *(seconds(results.best(benchmark, nodes, subject, "cpu")) for subject in SUBJECTS),
+            *(milliseconds(value, nodes) for value in (floor_run, ours_run)),
+            *(
+                seconds(results.best(benchmark, nodes, subject, figure))
+                for figure in ("cpu", "memory_mb")
+                for subject in SUBJECTS
+            ),
         )
 
     return Table(
@@ -205,7 +234,28 @@ def job_table(results: Results, benchmark: str, sizes: Iterable[int]) -> Table:
         (
             *("nodes", "`kedro run`", "by hand", "ours", "ours / by hand", "ours / Kedro"),
             *("run only: by hand", "ours", "ours / by hand"),
+            *("ms per node: by hand", "ours"),
             *("main process's CPU: Kedro", "by hand", "ours"),
+            *("its peak memory MB: Kedro", "by hand", "ours"),
+        ),
+        tuple(row(nodes) for nodes in sizes),
+    )
+
+
+def dev_table(results: Results, sizes: Iterable[int]) -> Table:
+    """`kedro dagster dev` against `dagster dev` of the hand-written location."""
+
+    def row(nodes: int) -> tuple[str, ...]:
+        answered = [results.best(DEV, nodes, subject, "answered") for subject in (BY_HAND, OURS)]
+        memory = [results.best(DEV, nodes, subject, "memory_mb") for subject in (BY_HAND, OURS)]
+        floor, ours = answered
+        return (str(nodes), *map(seconds, answered), ratio(ours, floor), *map(seconds, memory))
+
+    return Table(
+        "From `kedro dagster dev` to the first answered query, in seconds",
+        (
+            *("nodes", "floor: `dagster dev` by hand", "ours", "ratio"),
+            *("peak memory MB of its largest process: floor", "ours"),
         ),
         tuple(row(nodes) for nodes in sizes),
     )
@@ -228,6 +278,11 @@ def growth(results: Results, sizes: Iterable[int]) -> str:
 def seconds(value: float | None) -> str:
     """A figure for a table."""
     return "-" if value is None else f"{value:.2f}"
+
+
+def milliseconds(value: float | None, nodes: int) -> str:
+    """A figure for a table, of one node."""
+    return "-" if value is None else f"{1000 * value / nodes:.0f}"
 
 
 def ratio(value: float | None, base: float | None) -> str:
@@ -254,6 +309,7 @@ def main() -> None:
     measures: dict[str, Callable[[Project], dict[str, Measure]]] = {
         LOAD: load_measures,
         FAN_OUT_LOAD: load_measures,
+        DEV: dev_measures,
         **{name: partial(job_measures, job=job) for name, job in JOBS.items()},
     }
     results = Results()
@@ -266,6 +322,8 @@ def main() -> None:
         print(growth(results, sizes[LOAD]))
     for name in filter(sizes.get, JOBS):
         print(job_table(results, name, sizes[name]))
+    if sizes[DEV]:
+        print(dev_table(results, sizes[DEV]))
     if arguments.json:
         report = {
             "python": platform.python_version(),

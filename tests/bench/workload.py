@@ -13,6 +13,7 @@ OURS = "shop"
 BY_HAND = "by_hand"
 JOB = "everything"
 MULTIPROCESS_JOB = "everything_multiprocess"
+SPAWN_JOB = "everything_spawn"
 PROCESSES = 2
 
 STEPS = '''\
@@ -178,6 +179,7 @@ defs = Definitions(
                 {{"max_concurrent": {processes}, "start_method": {{"forkserver": FORKSERVER}}}}
             ),
         ),
+        job("{spawn_job}", multiprocess_executor.configured({{"max_concurrent": {processes}}})),
     ],
 )
 '''
@@ -199,13 +201,17 @@ def make_workload(path: Path, size: int) -> Project:
             "executors": {
                 "sequential": {"in_process": {}},
                 "parallel": {"multiprocess": {"max_concurrent": PROCESSES}},
+                "spawn": {
+                    "multiprocess": {"max_concurrent": PROCESSES, "start_method": {"spawn": {}}}
+                },
             },
             "jobs": {
-                JOB: {"pipeline": {"pipeline_name": "__default__"}, "executor": "sequential"},
-                MULTIPROCESS_JOB: {
-                    "pipeline": {"pipeline_name": "__default__"},
-                    "executor": "parallel",
-                },
+                job: {"pipeline": {"pipeline_name": "__default__"}, "executor": executor}
+                for job, executor in (
+                    (JOB, "sequential"),
+                    (MULTIPROCESS_JOB, "parallel"),
+                    (SPAWN_JOB, "spawn"),
+                )
             },
         },
         files={
@@ -213,7 +219,10 @@ def make_workload(path: Path, size: int) -> Project:
             f"src/{OURS}/steps.py": STEPS.format(size=size),
             f"src/{BY_HAND}/__init__.py": "",
             f"src/{BY_HAND}/definitions.py": DEFINITIONS_BY_HAND.format(
-                job=JOB, multiprocess_job=MULTIPROCESS_JOB, processes=PROCESSES
+                job=JOB,
+                multiprocess_job=MULTIPROCESS_JOB,
+                spawn_job=SPAWN_JOB,
+                processes=PROCESSES,
             ),
         },
     )

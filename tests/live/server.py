@@ -225,13 +225,15 @@ class Server:
 
 
 @contextmanager
-def serve(project: Project, **environment: str) -> Iterator[Server]:
-    """Run `kedro dagster dev` on a project for as long as the block lasts."""
+def serve(project: Project, *command: str, **environment: str) -> Iterator[Server]:
+    """Run `kedro dagster dev`, or another command, on a project for as long as the block lasts."""
+    command = command or ("-m", "kedro", "dagster", "dev")
     server = Server(project, free_port())
+    project.create_dagster_home()
     log = project.path / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kedro", "dagster", "dev", "--port", str(server.port)],
+            [sys.executable, *command, "--port", str(server.port)],
             cwd=project.path,
             env=project.environment(**environment),
             stdin=subprocess.DEVNULL,
