@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kedro.framework.project import pipelines as kedro_pipelines
 
+from kedro_dagster.config import parse_config
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.planner import make_plan
 from kedro_dagster.project import KedroProject, read_project
@@ -88,6 +90,16 @@ def test_a_pipeline_made_of_others_has_all_its_nodes(
     more = f'pipelines["dine"] = {made}'
     project = load(tmp_path, "dine", "wash", more=more, raise_errors=raise_errors)
     assert nodes(project, "dine") == ["make_cook", "make_serve"]
+
+
+def test_settings_may_be_those_of_nodes_that_no_job_runs(tmp_path: Path) -> None:
+    project = load(tmp_path, "cook")
+    jobs = {"run_cook": {"pipeline": {"pipeline_name": "cook"}}}
+    config, _ = parse_config({"jobs": jobs, "nodes": {"make_wash": {"pool": "sink"}}})
+    assert make_plan(replace(project, config=config)).jobs.keys() == {"run_cook"}
+    config, _ = parse_config({"jobs": jobs, "nodes": {"make_wsh": {"pool": "sink"}}})
+    with pytest.raises(DagsterConfigError, match="Did you mean 'make_wash'"):
+        make_plan(replace(project, config=config))
 
 
 def test_a_pipeline_that_is_not_registered_is_told_with_all_that_are(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> Projec
     mistakes += faults
     misfits = [] if faults else list(_faulty_mappings(project, pipelines.values(), datasets))
     mistakes += misfits
-    settings = NodeSettings(project.config.nodes, project.pipelines.values())
+    settings = _node_settings(project)
     steps, jobs = Steps(settings), {}
     for name, pipeline in pipelines.items():
         options = project.config.jobs[name]
@@ -109,6 +109,13 @@ def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> Projec
         ),
         parameters=flatten_parameters(project.parameters),
     )
+
+
+def _node_settings(project: KedroProject) -> NodeSettings:
+    settings = NodeSettings(project.config.nodes, project.pipelines.values())
+    if settings.mistakes:  # which are none where a pipeline that no job runs has such nodes
+        settings = NodeSettings(project.config.nodes, project.all_pipelines().values())
+    return settings
 
 
 def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

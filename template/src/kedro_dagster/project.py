@@ -100,6 +100,12 @@ class KedroProject:
         file = _file_of((pattern or name,), self.catalog_files, self.path)
         return Mistake(file, (name, *path), message)
 
+    def all_pipelines(self) -> Mapping[str, Pipeline]:
+        """Load all registered pipelines, also those that no job runs."""
+        if select := getattr(registered_pipelines, "set_requested", None):
+            select(None)
+        return {**_load_registry(self.package_name)[0], **self.pipelines}
+
     @cached_property
     def conf_source(self) -> str:
         """The configuration folder, as Kedro's session wants it."""
