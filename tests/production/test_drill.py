@@ -66,6 +66,7 @@ class Drill:
     instance: dg.DagsterInstance
     launched: list[str] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    gate: Path = Path()
 
     def carry_out(self) -> None:
         """Launch runs in every way, and end what runs them at bad moments."""
@@ -105,8 +106,8 @@ class Drill:
         self.worker_of(kept)
         process = self.deployment.processes["code-server"]
         process.send_signal(signal.SIGTERM)
-        refused = self.launch("beat")
-        wait(lambda: self.times_queued(refused) > 1 or None, "a run to be queued again")
+        self.launch("beat")
+        wait(self.refused_run, "a run to be refused, and to be queued again")
         self.gate.touch()
         assert process.wait(900) == 0
         self.deployment.start("code-server")
@@ -129,8 +130,8 @@ class Drill:
         return self.launched[-1]
 
     def launch_held(self) -> str:
-        """Launch a run that waits in its first node until the gate is open."""
-        self.gate.unlink(missing_ok=True)
+        """Launch a run that waits in its first node until its gate is open."""
+        self.gate = self.folder / f"gate {len(self.instance.get_runs())}"
         return self.server.launch("beat", runtime_params(until=str(self.gate)))
 
     def worker_of(self, run: str) -> int:
@@ -152,10 +153,6 @@ class Drill:
     def folder(self) -> Path:
         return self.server.project.path
 
-    @property
-    def gate(self) -> Path:
-        return self.folder / "gate"
-
     def hooks(self, run: str | None = None) -> list[str]:
         """The pipeline hooks and nodes of a run, or of all."""
         identity = self.server.run(run).tags["kedro/run_id"] if run else None
@@ -174,9 +171,13 @@ class Drill:
         status: str = answer["status"]
         return status
 
-    def times_queued(self, run: str) -> int:
+    def refused_run(self) -> str | None:
+        """A run that was queued more than once."""
         enqueued = dg.DagsterEventType.PIPELINE_ENQUEUED
-        return len(self.instance.get_records_for_run(run, of_type=enqueued).records)
+        for run in self.instance.get_runs():
+            if len(self.instance.get_records_for_run(run.run_id, of_type=enqueued).records) > 1:
+                return run.run_id
+        return None
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +222,10 @@ def test_what_was_launched_ran_once(drill: Drill) -> None:
     for run in drill.launched:
         assert drill.server.run(run).status == "SUCCESS"
         assert drill.hooks(run) == ["before_pipeline_run", "take", "give", "after_pipeline_run"]
+
+
+def test_a_run_that_a_stopping_code_server_refused_ran_after_all(drill: Drill) -> None:
+    assert drill.server.run(drill.refused_run() or "").status == "SUCCESS"
 
 
 def test_each_partition_of_the_backfill_ran_once(drill: Drill) -> None:
