@@ -224,6 +224,12 @@ def test_version_tells_all_versions_that_matter() -> None:
 
 
 @pytest.mark.slow
+def test_commands_of_kedro_do_not_import_dagster(project: Project) -> None:
+    code = f"import sys, {project.package}.cli; print('dagster' in sys.modules)"
+    assert project.run("-c", code).stdout.split()[-1] == "False"
+
+
+@pytest.mark.slow
 def test_a_mistake_ends_the_process_with_a_message_and_no_traceback(project: Project) -> None:
     help_text = project.kedro("--help").stdout
     assert "dagster  Run this Kedro project on Dagster." in help_text

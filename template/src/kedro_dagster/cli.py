@@ -11,6 +11,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from kedro.framework.cli.project import run
@@ -18,9 +19,10 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.startup import ProjectMetadata
 
 from . import __version__
-from .describe import describe
 from .errors import KedroDagsterError
-from .translator import KedroProjectTranslator
+
+if TYPE_CHECKING:
+    from .translator import KedroProjectTranslator
 
 __all__ = ["cli", "dagster_group", "run"]
 
@@ -88,6 +90,8 @@ def dev(
 @click.pass_obj
 def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
     """Show which steps each job and each asset takes."""
+    from .describe import describe  # noqa: PLC0415 - see _translate
+
     click.echo(describe(_translate(metadata, env).plan))
 
 
@@ -111,6 +115,9 @@ def dagster_home(project_path: Path) -> Path:
 
 
 def _translate(metadata: ProjectMetadata, env: str | None) -> KedroProjectTranslator:
+    # Dagster takes seconds to import, and Kedro imports this module for every command
+    from .translator import KedroProjectTranslator  # noqa: PLC0415
+
     try:
         return KedroProjectTranslator(metadata.project_path, env=env)
     except KedroDagsterError as error:
