@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from bench.fan_out import make_fan_out
-from bench.workload import BY_HAND, JOB, OURS, make_workload
+from bench.workload import (
+    BY_HAND,
+    FUSED_JOB,
+    JOB,
+    OURS,
+    make_quiet_workload,
+    make_workload,
+)
 from projects import Project
 
 SIZE = 12
@@ -25,10 +32,12 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("subject", [BY_HAND, OURS])
-def test_outputs_are_those_of_kedro(subject: str, tmp_path: Path, expected: dict[str, str]) -> None:
-    project = make_workload(tmp_path / "workload", SIZE)
-    Project(project.path, subject).execute(JOB)
+@pytest.mark.parametrize(("subject", "job"), [(BY_HAND, JOB), (OURS, JOB), (OURS, FUSED_JOB)])
+def test_outputs_are_those_of_kedro(
+    subject: str, job: str, tmp_path: Path, expected: dict[str, str]
+) -> None:
+    project = make_quiet_workload(tmp_path / "workload", SIZE)
+    Project(project.path, subject).execute(job)
     assert len(expected) == SIZE
     assert outputs(project) == expected
 

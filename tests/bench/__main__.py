@@ -16,7 +16,16 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from bench.fan_out import make_fan_out
-from bench.workload import BY_HAND, JOB, MULTIPROCESS_JOB, OURS, SPAWN_JOB, make_workload
+from bench.workload import (
+    BY_HAND,
+    FUSED_JOB,
+    JOB,
+    MULTIPROCESS_JOB,
+    OURS,
+    SPAWN_JOB,
+    make_quiet_workload,
+    make_workload,
+)
 from live.server import serve
 from projects import Project
 
@@ -29,10 +38,20 @@ LOAD = "load"
 FAN_OUT_LOAD = "fan-out-load"
 FAN_OUT = "fan-out"
 DEV = "dev"
-JOBS = {"in-process": JOB, "multiprocess": MULTIPROCESS_JOB, "spawn": SPAWN_JOB, FAN_OUT: JOB}
+FUSED = "fused"
+QUIET = "in-process-unlogged"
+JOBS = {
+    "in-process": JOB,
+    QUIET: JOB,
+    "multiprocess": MULTIPROCESS_JOB,
+    "spawn": SPAWN_JOB,
+    FAN_OUT: JOB,
+}
 SIZES = {
     LOAD: [10, 100, 300, 1000],
-    "in-process": [100],
+    "in-process": [10, 100],
+    QUIET: [100],
+    FUSED: [100],
     "multiprocess": [10, 100],
     "spawn": [10],
     DEV: [10, 300],
@@ -41,7 +60,7 @@ SIZES = {
 }
 """The numbers of nodes of each benchmark, or of the partitions that its two nodes fan out over."""
 
-WORKLOADS = {FAN_OUT_LOAD: make_fan_out, FAN_OUT: make_fan_out}
+WORKLOADS = {FAN_OUT_LOAD: make_fan_out, FAN_OUT: make_fan_out, QUIET: make_quiet_workload}
 
 Figures = Mapping[str, float]
 Measure = Callable[[], Figures]
@@ -242,6 +261,23 @@ def job_table(results: Results, benchmark: str, sizes: Iterable[int]) -> Table:
     )
 
 
+def fused_table(results: Results, sizes: Iterable[int]) -> Table:
+    """A job in one step against ``kedro run``, and what Dagster costs to run nothing."""
+
+    def row(nodes: int) -> tuple[str, ...]:
+        kedro, nothing, ours = (
+            results.best(FUSED, nodes, subject, "command") for subject in SUBJECTS
+        )
+        floor = kedro + nothing if kedro and nothing else None
+        return (str(nodes), *map(seconds, (kedro, nothing, floor, ours)), ratio(ours, floor))
+
+    return Table(
+        "A job with `group_by: pipeline`, in process, in seconds",
+        ("nodes", "`kedro run`", "an op that does nothing", "floor: both", "ours", "ratio"),
+        tuple(row(nodes) for nodes in sizes),
+    )
+
+
 def dev_table(results: Results, sizes: Iterable[int]) -> Table:
     """`kedro dagster dev` against `dagster dev` of the hand-written location."""
 
@@ -310,6 +346,7 @@ def main() -> None:
         LOAD: load_measures,
         FAN_OUT_LOAD: load_measures,
         DEV: dev_measures,
+        FUSED: partial(job_measures, job=FUSED_JOB),
         **{name: partial(job_measures, job=job) for name, job in JOBS.items()},
     }
     results = Results()
@@ -322,6 +359,8 @@ def main() -> None:
         print(growth(results, sizes[LOAD]))
     for name in filter(sizes.get, JOBS):
         print(job_table(results, name, sizes[name]))
+    if sizes[FUSED]:
+        print(fused_table(results, sizes[FUSED]))
     if sizes[DEV]:
         print(dev_table(results, sizes[DEV]))
     if arguments.json:

@@ -14,6 +14,7 @@ BY_HAND = "by_hand"
 JOB = "everything"
 MULTIPROCESS_JOB = "everything_multiprocess"
 SPAWN_JOB = "everything_spawn"
+FUSED_JOB = "everything_in_one_step"
 PROCESSES = 2
 
 STEPS = '''\
@@ -169,6 +170,17 @@ def job(name: str, executor: object) -> JobDefinition:
 
 OPS = {{step.name: step_op(step) for step in STEPS}}
 
+
+@op
+def do_nothing() -> None:
+    """What a run of Dagster's costs by itself."""
+
+
+@graph(name="{fused_job}")
+def nothing() -> None:
+    do_nothing()
+
+
 defs = Definitions(
     assets=[AssetSpec(SOURCE), *(step_asset(step) for step in STEPS)],
     jobs=[
@@ -180,13 +192,29 @@ defs = Definitions(
             ),
         ),
         job("{spawn_job}", multiprocess_executor.configured({{"max_concurrent": {processes}}})),
+        nothing.to_job(executor_def=in_process_executor),
     ],
 )
 '''
 
 
-def make_workload(path: Path, size: int) -> Project:
-    """Write the project with a number of nodes."""
+QUIET = """\
+version: 1
+disable_existing_loggers: false
+handlers: {rich: {class: kedro.logging.RichHandler}}
+loggers: {kedro: {level: WARNING}, kedro_dagster: {level: WARNING}}
+root: {handlers: [rich]}
+"""
+
+
+def make_workload(path: Path, size: int, logging: str | None = None) -> Project:
+    """Write the project with a number of nodes.
+
+    Args:
+        path: Where.
+        size: The number of nodes.
+        logging: The project's ``logging.yml``; by default it has Kedro's own, as new projects do.
+    """
     values = [f"value_{index:04}" for index in range(size)]
     return make_project(
         path,
@@ -212,7 +240,8 @@ def make_workload(path: Path, size: int) -> Project:
                     (MULTIPROCESS_JOB, "parallel"),
                     (SPAWN_JOB, "spawn"),
                 )
-            },
+            }
+            | {FUSED_JOB: {"pipeline": {}, "executor": "sequential", "group_by": "pipeline"}},
         },
         files={
             "data/raw.json": '{"value": 1.0}',
@@ -222,7 +251,14 @@ def make_workload(path: Path, size: int) -> Project:
                 job=JOB,
                 multiprocess_job=MULTIPROCESS_JOB,
                 spawn_job=SPAWN_JOB,
+                fused_job=FUSED_JOB,
                 processes=PROCESSES,
             ),
+            **({"conf/logging.yml": logging} if logging else {}),
         },
     )
+
+
+def make_quiet_workload(path: Path, size: int) -> Project:
+    """Write the project with a number of nodes, of which Kedro logs nothing."""
+    return make_workload(path, size, QUIET)
