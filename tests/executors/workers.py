@@ -115,6 +115,14 @@ if "STORE" in os.environ:
 """
 
 
+DAGSTER_YAML = """
+telemetry: {enabled: false}
+compute_logs:  # to capture them takes two processes for each step
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+
+
 def make_project(example: Project, path: Path, jobs: Mapping[str, Any]) -> Project:
     """Copy the traced example for some jobs.
 
@@ -125,7 +133,8 @@ def make_project(example: Project, path: Path, jobs: Mapping[str, Any]) -> Proje
     config, source = project.path / "conf" / "base", project.path / "src" / project.package
     (config / "dagster.yml").write_text(yaml.safe_dump({"jobs": dict(jobs)}), encoding="utf-8")
     (source / "faults.py").write_text(dedent(FAULTS), encoding="utf-8")
-    project.dagster_home.mkdir()  # which `dagster-celery` asks for
+    project.dagster_home.mkdir()
+    (project.dagster_home / "dagster.yaml").write_text(DAGSTER_YAML)
     (project.path / "data" / "faults").mkdir()
     (project.path / "data" / "faults" / "broken.json").write_text('"of an earlier run"')
     for file, text in (
