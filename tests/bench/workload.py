@@ -5,6 +5,7 @@ Each node reads up to three outputs of the layer above it and one parameter, and
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from projects import Project, make_project
@@ -215,15 +216,17 @@ def make_workload(path: Path, size: int, logging: str | None = None) -> Project:
         size: The number of nodes.
         logging: The project's ``logging.yml``; by default it has Kedro's own, as new projects do.
     """
-    values = [f"value_{index:04}" for index in range(size)]
+    entries = [
+        (name, {"type": "json.JSONDataset", "filepath": f"data/{name}.json"})
+        for name in ("raw", *(f"value_{index:04}" for index in range(size)))
+    ]
+    # OmegaConf refuses a file of more than 10,000 YAML nodes
+    parts = [dict(entries[start : start + 1000]) for start in range(0, len(entries), 1000)]
     return make_project(
         path,
         package=OURS,
         pipelines=PIPELINES,
-        catalog={
-            name: {"type": "json.JSONDataset", "filepath": f"data/{name}.json"}
-            for name in ("raw", *values)
-        },
+        catalog={},
         parameters={f"factor_{index:04}": 1.0 for index in range(size)},
         dagster={
             "executors": {
@@ -245,6 +248,10 @@ def make_workload(path: Path, size: int, logging: str | None = None) -> Project:
         },
         files={
             "data/raw.json": '{"value": 1.0}',
+            **{
+                f"conf/base/catalog_{number}.yml": json.dumps(part)
+                for number, part in enumerate(parts)
+            },
             f"src/{OURS}/steps.py": STEPS.format(size=size),
             f"src/{BY_HAND}/__init__.py": "",
             f"src/{BY_HAND}/definitions.py": DEFINITIONS_BY_HAND.format(
