@@ -22,9 +22,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 def install_groups(session: nox.Session, *groups: str) -> None:
     """Install dependency groups of pyproject.toml."""
-    session.install(
-        *nox.project.dependency_groups(PYPROJECT, *groups), env={"UV_COMPILE_BYTECODE": "1"}
-    )
+    session.install(*nox.project.dependency_groups(PYPROJECT, *groups))
 
 
 def fast_processes() -> dict[str, str | None]:
