@@ -39,18 +39,10 @@ FAN_OUT_LOAD = "fan-out-load"
 FAN_OUT = "fan-out"
 DEV = "dev"
 FUSED = "fused"
-QUIET = "in-process-unlogged"
-JOBS = {
-    "in-process": JOB,
-    QUIET: JOB,
-    "multiprocess": MULTIPROCESS_JOB,
-    "spawn": SPAWN_JOB,
-    FAN_OUT: JOB,
-}
+JOBS = {"in-process": JOB, "multiprocess": MULTIPROCESS_JOB, "spawn": SPAWN_JOB, FAN_OUT: JOB}
 SIZES = {
     LOAD: [10, 100, 300, 1000],
     "in-process": [10, 100],
-    QUIET: [100],
     FUSED: [100],
     "multiprocess": [10, 100],
     "spawn": [10],
@@ -60,7 +52,7 @@ SIZES = {
 }
 """The numbers of nodes of each benchmark, or of the partitions that its two nodes fan out over."""
 
-WORKLOADS = {FAN_OUT_LOAD: make_fan_out, FAN_OUT: make_fan_out, QUIET: make_quiet_workload}
+WORKLOADS = {FAN_OUT_LOAD: make_fan_out, FAN_OUT: make_fan_out}
 
 Figures = Mapping[str, float]
 Measure = Callable[[], Figures]
@@ -185,11 +177,13 @@ def measure(
     sizes: Iterable[int],
     repeat: int,
     measures: Callable[[Project], dict[str, Measure]],
+    *,
+    make_default: Callable[[Path, int], Project],
 ) -> Iterable[Result]:
     """Run one benchmark on projects of several sizes."""
     for nodes in sizes:
         print(f"{benchmark}, {nodes} nodes ...", file=sys.stderr, flush=True)
-        make = WORKLOADS.get(benchmark, make_workload)
+        make = WORKLOADS.get(benchmark, make_default)
         project = make(folder / f"{benchmark}-{nodes}", nodes)
         for subject, figures in best_of(repeat, measures(project)).items():
             yield Result(benchmark, nodes, subject, figures)
@@ -334,6 +328,7 @@ def parse_arguments() -> argparse.Namespace:
             f"--{benchmark}", type=int, nargs="*", default=nodes, metavar="NODES", dest=benchmark
         )
     parser.add_argument("--repeat", type=int, default=3, help="take the best of so many")
+    parser.add_argument("--unlogged", action="store_true", help="let Kedro log nothing of jobs")
     parser.add_argument("--json", type=Path, help="write all results to this file")
     return parser.parse_args()
 
@@ -349,10 +344,14 @@ def main() -> None:
         FUSED: partial(job_measures, job=FUSED_JOB),
         **{name: partial(job_measures, job=job) for name, job in JOBS.items()},
     }
+    make = make_quiet_workload if arguments.unlogged else make_workload
     results = Results()
     with TemporaryDirectory(prefix="bench-") as folder:
         for name, measures_of in measures.items():
-            results.extend(measure(Path(folder), name, sizes[name], arguments.repeat, measures_of))
+            measured = measure(
+                Path(folder), name, sizes[name], arguments.repeat, measures_of, make_default=make
+            )
+            results.extend(measured)
     for name in filter(sizes.get, (LOAD, FAN_OUT_LOAD)):
         print(load_table(results, name, sizes[name]))
     if sizes[LOAD]:
