@@ -354,7 +354,7 @@ def main() -> None:
             results.extend(measured)
     for name in filter(sizes.get, (LOAD, FAN_OUT_LOAD)):
         print(load_table(results, name, sizes[name]))
-    if sizes[LOAD]:
+    if 100 in sizes[LOAD]:
         print(growth(results, sizes[LOAD]))
     for name in filter(sizes.get, JOBS):
         print(job_table(results, name, sizes[name]))

@@ -38,6 +38,21 @@ def register_pipelines():
 """
 MULTIPROCESS = ("-m", "dagster", "job", "execute", "-m", "shop.definitions", "-j", "everything")
 KEDRO = ("-m", "kedro", "run")
+TWICE = """\
+import dagster as dg
+
+
+def everything():
+    from shop.definitions import defs
+
+    return defs.get_job_def("everything")
+
+
+if __name__ == "__main__":
+    with dg.DagsterInstance.get() as instance:
+        for _ in range(2):
+            dg.execute_job(dg.reconstructable(everything), instance, raise_on_error=True)
+"""
 
 
 @pytest.fixture
@@ -53,6 +68,7 @@ def project(tmp_path: Path) -> Project:
         dagster={"jobs": {"everything": {"pipeline": {}, "executor": {"multiprocess": {}}}}},
         files={
             "conf/base/parameters_more.yml": 'more: "${runtime_params:more, none}"\n',
+            "twice.py": TWICE,
             "run.yaml": "resources: {kedro: {config: {runtime_params: {more: given}}}}\n",
         },
     )
@@ -69,3 +85,10 @@ def test_what_a_node_writes_to_conf_is_for_the_next_run(
     project.run(*command)
     assert json.loads((project.path / "data" / "early.json").read_text()) == ["early", "given"]
     assert "late" in (project.path / "conf" / "base" / "catalog.yml").read_text()
+
+
+def test_the_next_run_of_one_process_reads_conf_anew(project: Project) -> None:
+    """Python keeps the process from which the steps of its first run were forked."""
+    project.run("twice.py")
+    assert json.loads((project.path / "data" / "early.json").read_text()) == ["early", "none"]
+    assert json.loads((project.path / "data" / "late.json").read_text()) == ["late", "none"]

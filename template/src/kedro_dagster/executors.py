@@ -149,9 +149,11 @@ def check_executors(project: KedroProject) -> list[Mistake]:
 def _faulty_pods(project: KedroProject) -> Iterator[Mistake]:
     """Look for mistakes in the pods of single nodes, if an executor has loaded dagster-k8s."""
     k8s = sys.modules.get("dagster_k8s.job")
-    for name, options in project.config.nodes.items() if k8s else ():
+    if k8s is None:
+        return
+    for name, options in project.config.nodes.items():
         tag = options.tags.get(_POD_TAG)
-        if not k8s or not tag:
+        if not tag:
             continue
         try:
             faults = list(_option_faults(k8s.USER_DEFINED_K8S_JOB_CONFIG_SCHEMA, json.loads(tag)))

@@ -24,7 +24,7 @@ from kedro.io import (
     SharedMemoryDataset,
     Version,
 )
-from kedro.io.core import parse_dataset_definition
+from kedro.io.core import generate_timestamp, parse_dataset_definition
 from kedro.pipeline.transcoding import _strip_transcoding
 from omegaconf import OmegaConf
 from omegaconf.errors import UnsupportedInterpolationType
@@ -73,7 +73,7 @@ def planning_config_loader(conf_source: str, env: str | None) -> AbstractConfigL
 
         def _read_raw_config(self, key: str) -> Any:
             parsed = super()._read_raw_config(key)
-            if _parsed is not None:
+            if _parsed_since:
                 _parsed[_files_of(self, key)] = copy.deepcopy(parsed)  # to resolve it changes it
             return parsed
 
@@ -83,8 +83,11 @@ def planning_config_loader(conf_source: str, env: str | None) -> AbstractConfigL
     return loader
 
 
-_parsed: dict[Hashable, Any] | None = None
+_parsed: dict[Hashable, Any] = {}
 """In a process that is forked for each step, the files that have been parsed for planning."""
+
+_parsed_since = ""
+"""Since when they are kept, as Kedro writes a time; empty where they are not."""
 
 
 def keep_parsed_files() -> None:
@@ -93,8 +96,8 @@ def keep_parsed_files() -> None:
     To parse a catalog of 300 entries takes 0.3 s, which every step of a run would pay again.
     Kedro has a method of its own for what can be kept, since 1.7.
     """
-    global _parsed  # noqa: PLW0603
-    _parsed = {}
+    global _parsed_since  # noqa: PLW0603
+    _parsed_since = generate_timestamp()
 
 
 def _files_of(loader: Any, key: str) -> Hashable:
@@ -104,15 +107,17 @@ def _files_of(loader: Any, key: str) -> Hashable:
 class _Session(KedroSession):
     def _get_config_loader(self) -> AbstractConfigLoader:
         loader: AbstractConfigLoader = super()._get_config_loader()
-        if parsed := _parsed:
-            _begin_with(parsed, loader)
+        # Python forks the steps of a later run of one process from where those of the first are
+        # forked: that run, whose id is its time, has to read the files anew
+        if _parsed and _parsed_since > self.session_id:
+            _begin_with_parsed_files(loader)
         return loader
 
 
-def _begin_with(parsed: dict[Hashable, Any], loader: Any) -> None:
+def _begin_with_parsed_files(loader: Any) -> None:
     read = loader._read_raw_config
     # Taken out: what has been resolved once cannot be resolved again
-    loader._read_raw_config = lambda key: parsed.pop(_files_of(loader, key), None) or read(key)
+    loader._read_raw_config = lambda key: _parsed.pop(_files_of(loader, key), None) or read(key)
 
 
 def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:

@@ -458,7 +458,7 @@ class _Release:
 
     def __init__(self, scope: RunScope) -> None:
         self._waiting: dict[str, set[tuple[str, str]]] = {}
-        self._kept: set[str] = set()
+        self._from_others: set[str] = set()
         for step, node in scope.tasks:
             self.before(step, (node,))
         self._inputs, self._outputs = scope.pipeline.inputs(), scope.pipeline.outputs()
@@ -468,17 +468,17 @@ class _Release:
             for name in node.inputs:
                 self._waiting.setdefault(name, set()).add((step, node.name))
         read = {name for node in nodes for name in node.inputs}
-        self._kept = read.difference(*(node.outputs for node in nodes))
+        self._from_others = read.difference(*(node.outputs for node in nodes))
 
     def at_end(self, catalog: CatalogProtocol[Any, Any]) -> None:
-        for name in self._kept - self._inputs:
+        for name in self._from_others - self._inputs:
             if not self._waiting[name]:
                 catalog.release(name)
 
     def after(self, step: str, node: Node, catalog: CatalogProtocol[Any, Any]) -> None:
         for name in node.inputs:
             self._waiting[name].discard((step, node.name))
-            if not self._waiting[name] and name not in self._inputs | self._kept:
+            if not self._waiting[name] and name not in self._inputs | self._from_others:
                 catalog.release(name)
         for name in node.outputs:
             if not self._waiting.get(name) and name not in self._outputs:

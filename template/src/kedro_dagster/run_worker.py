@@ -40,7 +40,7 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
     def create(context: InitExecutorContext) -> dg.Executor:
         creation = not_none(definition.executor_creation_fn)
         executor, note = creation(context), ""
-        if isinstance(executor, MultiprocessExecutor):
+        if isinstance(executor, MultiprocessExecutor):  # which its name does not tell
             context, note = choose_start_method(context)
             executor = creation(context)
         return KedroExecutor(executor, plan, definition.name, note)
