@@ -1,12 +1,17 @@
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.test_utils import instance_for_test
 
-from kedro_dagster.logging import EventLogHandler, event_log
+from kedro_dagster import event_log as module
+from kedro_dagster.event_log import EventLogHandler, event_log
 
 logger = logging.getLogger("project")
 
@@ -30,10 +35,10 @@ def levels() -> Iterator[None]:
     deaf.propagate = True
 
 
-def shown(
-    code: Callable[[], object], limit: int = 100, instance: Mapping[str, Any] | None = None
-) -> list[Shown]:
-    """What Dagster's event log shows of code that logs within a step."""
+def log_in_step(
+    home: dg.DagsterInstance, code: Callable[[], object], limit: int = 100
+) -> list[dg.EventLogEntry]:
+    """All of Dagster's event log of a step that runs code."""
 
     @dg.op
     def step(context: dg.OpExecutionContext) -> None:
@@ -44,13 +49,25 @@ def shown(
     def job() -> None:
         step()
 
-    with dg.DagsterInstance.ephemeral(settings=dict(instance or {})) as home:
-        run = job.execute_in_process(instance=home)
-        return [
-            Shown(int(entry.level), entry.user_message)
-            for entry in home.all_logs(run.run_id)
-            if entry.dagster_event is None and entry.step_key == "step"
-        ]
+    run = job.execute_in_process(instance=home)
+    return [entry for entry in home.all_logs(run.run_id) if entry.step_key == "step"]
+
+
+def records_of(entries: Sequence[dg.EventLogEntry]) -> list[Shown]:
+    """What was logged, without Dagster's own events."""
+    return [
+        Shown(int(entry.level), entry.user_message)
+        for entry in entries
+        if entry.dagster_event is None
+    ]
+
+
+def shown(
+    code: Callable[[], object], limit: int = 100, instance: Mapping[str, Any] | None = None
+) -> list[Shown]:
+    """What Dagster's event log shows of code that logs within a step."""
+    with instance_for_test(overrides=dict(instance or {})) as home:
+        return records_of(log_in_step(home, code, limit))
 
 
 def test_a_record_is_shown_once_with_its_level_and_its_arguments() -> None:
@@ -128,7 +145,7 @@ def test_a_record_that_cannot_be_formatted_is_reported_and_raises_nothing(
 ) -> None:
     record = logger.makeRecord("project", logging.INFO, __file__, 1, "%d", ("text",), None)
 
-    EventLogHandler(logging.Logger("step")).handle(record)
+    EventLogHandler(dg.DagsterLogManager.create([])).handle(record)
 
     assert "Logging error" in capsys.readouterr().err
 
@@ -151,3 +168,126 @@ def test_nothing_is_left_behind_on_the_loggers() -> None:
     shown(lambda: logger.info("once"))
 
     assert [logging.getLogger(name).handlers for name in (None, "deaf")] == before
+
+
+def test_an_instance_in_memory_shows_each_record_once() -> None:
+    with dg.DagsterInstance.ephemeral() as home:
+        entries = log_in_step(home, lambda: logger.info("once"))
+
+    assert records_of(entries) == [(logging.INFO, "once")]
+
+
+def test_records_are_written_several_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    prepare = SqliteEventLogStorage.prepare_insert_event_batch
+
+    def counted(storage: SqliteEventLogStorage, events: Sequence[dg.EventLogEntry]) -> Any:
+        sizes.append(len(events))
+        return prepare(storage, events)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "prepare_insert_event_batch", counted)
+    monkeypatch.setattr(module, "BATCH_DELAY", 3600)
+
+    def code() -> None:
+        for number in range(250):
+            logger.info("record %d", number)
+
+    assert [message for _, message in shown(code, limit=1000)] == [
+        f"record {number}" for number in range(250)
+    ]
+    assert sizes == [100, 100, 50]
+
+
+def wait_for_records(home: dg.DagsterInstance) -> list[str]:
+    """What the event log shows of the only run, as soon as that is anything."""
+    seen: list[str] = []
+    deadline = time.monotonic() + 60
+    while not seen and time.monotonic() < deadline:
+        run = home.get_runs()[0]
+        seen.extend(message for _, message in records_of(home.all_logs(run.run_id)))
+    return seen
+
+
+def test_a_record_is_shown_while_the_step_runs() -> None:
+    seen: list[str] = []
+
+    def code() -> None:
+        logger.info("at work")
+        seen.extend(wait_for_records(home))
+
+    with instance_for_test() as home:
+        log_in_step(home, code)
+
+    assert seen == ["at work"]
+
+
+def test_records_and_events_of_dagster_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_DELAY", 3600)
+
+    def code() -> None:
+        logger.info("first")
+        dg.get_dagster_logger().info("second")
+        logger.info("third")
+
+    with instance_for_test() as home:
+        entries = log_in_step(home, code)
+
+    assert [
+        entry.dagster_event_type.name if entry.dagster_event_type else entry.user_message
+        for entry in entries[-6:]
+    ] == ["STEP_START", "first", "second", "third", "STEP_OUTPUT", "STEP_SUCCESS"]
+
+
+def test_a_batch_that_cannot_be_written_is_written_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no such statement")
+
+    monkeypatch.setattr(SqliteEventLogStorage, "prepare_insert_event_batch", broken)
+
+    def code() -> None:
+        logger.info("first")
+        logger.info("second")
+
+    assert [message for _, message in shown(code)] == ["first", "second"]
+
+
+def test_what_the_database_logs_of_the_writing_is_not_written(
+    request: pytest.FixtureRequest,
+) -> None:
+    engine = logging.getLogger("sqlalchemy.engine")
+    request.addfinalizer(lambda: engine.setLevel(logging.NOTSET))
+
+    def code() -> None:
+        logger.info("once")
+        engine.setLevel(logging.INFO)
+        time.sleep(5 * module.BATCH_DELAY)
+        engine.setLevel(logging.NOTSET)
+
+    with instance_for_test() as home:
+        entries = log_in_step(home, code)
+
+    assert records_of(entries) == [(logging.INFO, "once")]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_process_that_a_node_forks_shows_its_records_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BATCH_DELAY", 3600)
+
+    def code() -> None:
+        logger.info("before the fork")
+        process = os.fork()
+        if process == 0:
+            logger.info("in the fork")
+            os._exit(0)
+        os.waitpid(process, 0)
+        logger.info("after the fork")
+
+    assert [message for _, message in shown(code)] == [
+        "before the fork",
+        "in the fork",
+        "after the fork",
+    ]

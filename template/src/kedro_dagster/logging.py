@@ -1,21 +1,16 @@
-"""Python's ``logging`` in Dagster's event log, without a change in the code that logs."""
+"""The loggers of ``dagster.yml``, as Dagster's."""
 
 from __future__ import annotations
 
 import logging
 import logging.config
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import dagster as dg
-from dagster._core.log_manager import has_log_record_metadata
 
 from .config import KeyPath, LoggerOptions
 from .errors import Mistake, did_you_mean
 from .project import KedroProject
-
-EVENT_LOG_LIMIT = 1_000
-"""How many records of one step go to Dagster's event log; a database row each."""
 
 
 def getLogger(name: str | None = None) -> logging.Logger:  # noqa: N802
@@ -28,68 +23,6 @@ def getLogger(name: str | None = None) -> logging.Logger:  # noqa: N802
         ``logging.getLogger(name)``.
     """
     return logging.getLogger(name)
-
-
-class EventLogHandler(logging.Handler):
-    """Passes the records of Python's logging on to a Dagster log, up to a limit.
-
-    Args:
-        log: The log of a step or of a run.
-        limit: How many records to pass on; the project's own handlers get all of them.
-    """
-
-    def __init__(self, log: logging.Logger, limit: int = EVENT_LOG_LIMIT) -> None:
-        super().__init__()
-        self._log = log
-        self._left = limit
-        self.cut = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on, unless it is Dagster's own, or comes by its managed_python_loggers."""
-        if record.name.partition(".")[0] == "dagster" or has_log_record_metadata(record):
-            return
-        if self._left <= 0:
-            self.cut += 1
-            return
-        self._left -= 1
-        # Dagster refuses other levels than Python's own five
-        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
-        try:
-            self._log.log(level, record.getMessage(), exc_info=record.exc_info)
-        except Exception:  # noqa: BLE001  # as every handler of logging does
-            self.handleError(record)
-
-
-@contextmanager
-def event_log(log: logging.Logger, limit: int = EVENT_LOG_LIMIT) -> Iterator[None]:
-    """Show in a Dagster log what is logged meanwhile, at the levels the project has set.
-
-    Args:
-        log: The log of a step or of a run.
-        limit: How many records to show; the last one says how many were left out.
-    """
-    handler = EventLogHandler(log, limit)
-    deaf = [
-        logger
-        for logger in list(logging.root.manager.loggerDict.values())
-        if isinstance(logger, logging.Logger)
-        and not logger.propagate
-        and logger.name.partition(".")[0] != "dagster"
-    ]
-    for logger in (logging.root, *deaf):
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for logger in (logging.root, *deaf):
-            logger.removeHandler(handler)
-        if handler.cut:
-            log.warning(
-                "%d more log records are not shown here: a step shows %d. All of them went to "
-                "the handlers of conf/logging.yml.",
-                handler.cut,
-                limit,
-            )
 
 
 def check_loggers(project: KedroProject) -> list[Mistake]:

@@ -15,7 +15,7 @@ from kedro.pipeline.node import Node
 from . import parameters
 from .catalog import CatalogTranslator
 from .config import RetryOptions
-from .logging import event_log
+from .event_log import event_log
 from .partitions import Scope
 from .plan import (
     AssetStepPlan,
@@ -226,6 +226,7 @@ class NodeTranslator:
                 if not dataset.persisted or name in recorded:
                     continue
                 asset = self.catalog.get_asset_key(dataset)
+                shown.flush()
                 for key in found[name].keys if name in found else (None,):
                     metadata = run.location(name, key)
                     context.log_event(
@@ -235,7 +236,7 @@ class NodeTranslator:
         step_key = context.get_step_execution_context().step.key
         changed = parameters.overrides(context.op_config or {}, self.plan.parameters)
         tracked = run.tracked(context.instance, context.run_id)
-        with _errors_kept(run, step_key), event_log(context.log), tracked:
+        with _errors_kept(run, step_key), event_log(context.log) as shown, tracked:
             run.run_nodes(step_key, nodes, changed, scopes, record)
             run.step_done(step_key)
 

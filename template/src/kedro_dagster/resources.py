@@ -13,7 +13,7 @@ from dagster._core.execution.context.system import StepExecutionContext
 from kedro.io.core import generate_timestamp
 
 from .errors import StepFailedError, TransientDataError
-from .logging import event_log
+from .event_log import event_log
 from .partitions import Scope, typed_keys
 from .plan import ProjectPlan
 from .run import KedroRun, kept, run_in_this_process, shared

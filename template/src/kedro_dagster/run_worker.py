@@ -17,9 +17,9 @@ from dagster._core.executor.init import InitExecutorContext
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 
 from .errors import StepFailedError
+from .event_log import event_log
 from .executors import refuse_threads
 from .forkserver import choose_start_method
-from .logging import event_log
 from .plan import ProjectPlan
 from .run import KedroRun, shared
 from .run_scope import RunOptions, RunScope, scope_of, wanted
