@@ -18,6 +18,8 @@ from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.executor.init import InitExecutorContext
 from dagster._serdes import deserialize_value, serialize_value
 
+from .resources import KEDRO, KedroResource
+
 PRELOADED = (
     "__main__",  # else each child of a console script imports the script again
     "dagster._cli",
@@ -89,7 +91,11 @@ def _ask_to_preload(job: ReconstructableJob) -> None:
 
 
 def preload_job() -> None:
-    """Load the run's job as a step does: the module, its definitions, and the job of those."""
+    """Load the run's job as a step does: its definitions, and the functions of its nodes."""
     if text := os.environ.pop(_JOB, ""):
         job = deserialize_value(zlib.decompress(b85decode(text)).decode(), ReconstructableJob)
-        job.get_definition()
+        definition = job.get_definition()
+        resource = definition.resource_defs.get(KEDRO)
+        if isinstance(resource, KedroResource):
+            names = resource.plan.pipeline_names(definition.name)
+            resource.plan.project.import_pipelines(names)

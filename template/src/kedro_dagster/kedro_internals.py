@@ -25,6 +25,7 @@ from kedro.io import (
     Version,
 )
 from kedro.io.core import generate_timestamp, parse_dataset_definition
+from kedro.pipeline.node import Node
 from kedro.pipeline.transcoding import _strip_transcoding
 from omegaconf import OmegaConf
 from omegaconf.errors import UnsupportedInterpolationType
@@ -34,6 +35,30 @@ from pluggy import PluginManager
 def strip_transcoding(name: str) -> str:
     """Leave out the ``@format`` of a transcoded dataset name."""
     return str(_strip_transcoding(name))
+
+
+def node_arguments(node: Node) -> dict[str, Any] | None:
+    """What a node is made of beside its function, as JSON has it.
+
+    Args:
+        node: A node.
+
+    Returns:
+        The arguments of ``Node``; None for what is more than a plain node.
+    """
+    if type(node) is not Node or getattr(node, "_preview_fn", None):
+        return None
+    inputs = node._inputs
+    if isinstance(inputs, dict):  # in the order of the function, which decides of it
+        inputs = dict(sorted(inputs.items(), key=lambda item: node.inputs.index(item[1])))
+    return {
+        "inputs": inputs,
+        "outputs": node._outputs,
+        "name": node._name,
+        "tags": sorted(node.tags),
+        "confirms": node.confirms,
+        "namespace": node.namespace,
+    }
 
 
 def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:

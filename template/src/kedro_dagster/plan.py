@@ -215,6 +215,11 @@ class ProjectPlan:
         """The datasets by the name of the op inputs and outputs that stand for them."""
         return {dataset.identifier: dataset for dataset in self.datasets.values()}
 
+    def pipeline_names(self, job_name: str) -> list[str]:
+        """The registered pipelines that a run is of; ``__default__`` for assets."""
+        job = self.jobs.get(job_name)
+        return job.options.pipeline.names if job else ["__default__"]
+
     def kedro_steps(self, job_name: str) -> set[str]:
         """The names of the ops that run Kedro nodes, in a job of this plan or in any other."""
         job = self.jobs.get(job_name)

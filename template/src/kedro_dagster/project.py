@@ -10,7 +10,7 @@ import os
 import re
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +39,7 @@ from .errors import (
     PipelineLoadError,
     ProjectNotFoundError,
 )
+from .outlines import fill_in, hand_to_runs, is_imported, outlined
 
 _DAGSTER_PATTERNS = ["dagster*", "dagster*/**", "**/dagster*"]
 
@@ -106,6 +107,29 @@ class KedroProject:
             select(None)
         return {**_load_registry(self.package_name)[0], **self.pipelines}
 
+    def hand_outlines_to_runs(self) -> None:
+        """Let the runs of this code location import only the pipelines they run, if Kedro can."""
+        wanted = _wanted(self.config)
+        if len(wanted) > 1 and hasattr(registered_pipelines, "set_requested"):
+            hand_to_runs(self.package_name, {name: self.pipelines[name] for name in wanted})
+
+    def import_pipelines(self, names: Collection[str]) -> None:
+        """Import pipelines of which only the outlines are known; ``__default__`` are all.
+
+        Args:
+            names: The pipelines that a run is of.
+
+        Raises:
+            PipelineLoadError: They cannot be imported, or are not what they were.
+        """
+        known = self.pipelines
+        wanted = known.keys() if "__default__" in names else known.keys() & names
+        if all(is_imported(node) for name in wanted for node in known[name].nodes):
+            return
+        imported, _ = _load_pipelines(self.package_name, set(wanted))
+        for name in wanted:
+            fill_in(name, known[name], imported.get(name))
+
     @cached_property
     def conf_source(self) -> str:
         """The configuration folder, as Kedro's session wants it."""
@@ -140,8 +164,10 @@ def read_project(
     loader = kedro_internals.planning_config_loader(_conf_source(path), env)
     raw_config, files = _read_dagster_yml(loader, path)
     config, found = parse_config(raw_config)
-    wanted = {name for job in config.jobs.values() for name in job.pipeline.names}
-    pipelines, import_failures = _load_pipelines(package, wanted)
+    wanted = _wanted(config)
+    pipelines, import_failures = outlined(package), dict[str, str]()
+    if not wanted <= pipelines.keys():
+        pipelines, import_failures = _load_pipelines(package, wanted)
     return KedroProject(
         path=path,
         package_name=package,
@@ -207,6 +233,11 @@ def _find_spec(package: str) -> ModuleSpec | None:
 
 def _conf_source(path: Path) -> str:
     return str(path / settings.CONF_SOURCE)
+
+
+def _wanted(config: KedroDagsterConfig) -> set[str]:
+    """The pipelines that the jobs name."""
+    return {name for job in config.jobs.values() for name in job.pipeline.names}
 
 
 def _load_pipelines(package: str, wanted: set[str]) -> tuple[dict[str, Pipeline], dict[str, str]]:

@@ -54,18 +54,23 @@ class Transient(Enum):
     LOST = "in a process that has ended"
 
 
-def kedro_resource(plan: ProjectPlan) -> dg.ResourceDefinition:
-    """Make the resource that gives each process of a run its :class:`KedroRun`.
+class KedroResource(dg.ResourceDefinition):
+    """Gives each process of a run its :class:`KedroRun`; its config is that of ``kedro run``.
 
     Args:
         plan: The project's plan.
-
-    Returns:
-        The resource, whose config is that of ``kedro run``.
     """
 
-    def open_run(context: dg.InitResourceContext) -> Iterator[KedroRun]:
-        options = RunOptions(**context.resource_config)
+    def __init__(self, plan: ProjectPlan) -> None:
+        self.plan = plan
+        super().__init__(
+            self._open_run,
+            config_schema=_CONFIG,
+            description="The Kedro run: session, context, hooks and catalog.",
+        )
+
+    def _open_run(self, context: dg.InitResourceContext) -> Iterator[KedroRun]:
+        plan, options = self.plan, RunOptions(**context.resource_config)
         if context.run is None:  # outside of runs, such as defs.load_asset_value
             yield KedroRun(plan, str(generate_timestamp()), options, ["__default__"])
             return
@@ -75,18 +80,11 @@ def kedro_resource(plan: ProjectPlan) -> dg.ResourceDefinition:
             return
         tags = tags_of(_instance(context), run_id)
         if identity := identity_of(tags, run_id):
-            job = plan.jobs.get(context.run.job_name)
-            names = job.options.pipeline.names if job else ["__default__"]
+            names = plan.pipeline_names(context.run.job_name)
             with kept(run_id, lambda: KedroRun(plan, identity, options, names, tags=tags)) as run:
                 yield run
         else:
             yield from _open_alone(plan, context, options)
-
-    return dg.ResourceDefinition(
-        open_run,
-        config_schema=_CONFIG,
-        description="The Kedro run: session, context, hooks and catalog.",
-    )
 
 
 def _open_alone(

@@ -86,6 +86,7 @@ class KedroRun:
     @cached_property
     def _session(self) -> KedroSession:
         project = self.plan.project
+        project.import_pipelines(self._pipeline_names)
         return kedro_internals.open_session(
             project_path=str(project.path),
             package_name=project.package_name,

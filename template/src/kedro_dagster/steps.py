@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -24,7 +23,7 @@ from .plan import (
     data_outputs,
 )
 from .scopes import fan_out_of
-from .utils import format_dataset_name, format_node_name, unique_names
+from .utils import format_dataset_name, format_node_name, function_key, unique_names
 
 
 class Steps:
@@ -55,7 +54,7 @@ class Steps:
         made = {name for node in nodes for name in data_outputs(node)}
         read = (name for node in nodes for name in data_inputs(node) if name not in made)
         scopes, settings = scopes or {}, self._settings.of(nodes)
-        functions = tuple((node, _function_key(node.func)) for node in nodes)
+        functions = tuple((node, function_key(node.func)) for node in nodes)
         identity = (functions, outputs, tuple(scopes.items()), assets, settings)
         if identity not in self._labels:
             label = label_of(nodes)
@@ -78,18 +77,6 @@ class Steps:
     def names(self, reserved: Iterable[str]) -> Mapping[str, str]:
         """The names of all steps by label; in Dagster, an op cannot be called as a job is."""
         return unique_names(self._forms, self._forms.__getitem__, reserved)
-
-
-def _function_key(function: Any) -> Hashable:
-    """Tell functions apart: two nodes may be equal to Kedro and run different code."""
-    if isinstance(function, functools.partial):
-        return (
-            _function_key(function.func),
-            repr(function.args),
-            repr(sorted(function.keywords.items())),
-        )
-    code: Hashable = getattr(function, "__code__", None)
-    return code if code is not None and not function.__closure__ else id(function)
 
 
 def plan_job_steps(

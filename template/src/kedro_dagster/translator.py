@@ -17,8 +17,8 @@ from .resources import (
     KEDRO,
     KEDRO_IO_MANAGER,
     TRANSIENT_IO_MANAGER,
+    KedroResource,
     kedro_io_manager,
-    kedro_resource,
     transient_io_manager,
 )
 from .run_worker import with_kedro_hooks
@@ -67,6 +67,7 @@ class KedroProjectTranslator:
             carries the transient datasets between processes.
         """
         assets = [self.nodes.assets(step) for step in self.plan.asset_steps.values()]
+        self.project.hand_outlines_to_runs()
         return dg.Definitions(
             assets=[*assets, *self.catalog.external_assets()],
             jobs=self.pipelines.jobs(),
@@ -79,7 +80,7 @@ class KedroProjectTranslator:
                 ),
             ],
             resources={
-                KEDRO: kedro_resource(self.plan),
+                KEDRO: KedroResource(self.plan),
                 KEDRO_IO_MANAGER: kedro_io_manager(),
                 TRANSIENT_IO_MANAGER: transient_io_manager(),
             },

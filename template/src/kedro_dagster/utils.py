@@ -1,10 +1,12 @@
-"""Names: what a Kedro dataset or node is called in Dagster."""
+"""Names: what a Kedro dataset or node is called in Dagster, and which functions are the same."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
 
 from dagster._core.definitions.utils import DISALLOWED_NAMES
 
@@ -86,3 +88,17 @@ def unique_names(
 
 def _digest(name: str) -> str:
     return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+
+
+def function_key(function: Any) -> Hashable:
+    """Tell functions apart: two nodes may be equal to Kedro and run different code."""
+    if isinstance(function, functools.partial):
+        return (
+            function_key(function.func),
+            repr(function.args),
+            repr(sorted(function.keywords.items())),
+        )
+    code = getattr(function, "__code__", None)
+    if code is None or function.__closure__:
+        return id(function)
+    return function.__module__, code
