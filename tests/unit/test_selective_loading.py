@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dagster import MetadataValue
+from dagster._core.definitions.definitions_load_context import (
+    DefinitionsLoadContext,
+    DefinitionsLoadType,
+)
+from dagster._core.definitions.repository_definition import RepositoryLoadData
 from kedro.framework.project import pipelines as kedro_pipelines
+from kedro.pipeline import Node, Pipeline
 
 from kedro_dagster.config import parse_config
-from kedro_dagster.errors import DagsterConfigError
+from kedro_dagster.errors import DagsterConfigError, PipelineLoadError
+from kedro_dagster.outlines import outline
 from kedro_dagster.planner import make_plan
 from kedro_dagster.project import KedroProject, read_project
 from projects import make_project
@@ -40,6 +49,10 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def forgotten_shop() -> Iterator[None]:
     yield
+    forget_shop()
+
+
+def forget_shop() -> None:
     kedro_pipelines.configure(None)
     for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
         del sys.modules[name]
@@ -63,6 +76,34 @@ def load(folder: Path, *jobs: str, more: str = "", raise_errors: bool = False) -
 
 def imported() -> set[str]:
     return {name.rpartition(".")[2] for name in sys.modules if name.startswith("shop.pipelines.")}
+
+
+def outline_of(project: KedroProject) -> str | None:
+    """What a code server hands to runs of two jobs."""
+    return outline({name: project.pipelines[name] for name in ("cook", "wash")})
+
+
+def load_in_run(folder: Path, text: str | None) -> KedroProject:
+    """Load a project as a process of a run does, to which its code server has given outlines."""
+    forget_shop()
+    metadata = (
+        {"kedro_dagster/shop": MetadataValue.code_location_reconstruction(text)} if text else {}
+    )
+    context = DefinitionsLoadContext(
+        DefinitionsLoadType.RECONSTRUCTION, RepositoryLoadData(reconstruction_metadata=metadata)
+    )
+    with loading(context):
+        return read_project(folder / "shop")
+
+
+@contextmanager
+def loading(context: DefinitionsLoadContext) -> Iterator[None]:
+    before = DefinitionsLoadContext._instance
+    DefinitionsLoadContext._instance = context
+    try:
+        yield
+    finally:
+        DefinitionsLoadContext._instance = before
 
 
 def nodes(project: KedroProject, pipeline: str) -> list[str]:
@@ -105,3 +146,62 @@ def test_settings_may_be_those_of_nodes_that_no_job_runs(tmp_path: Path) -> None
 def test_a_pipeline_that_is_not_registered_is_told_with_all_that_are(tmp_path: Path) -> None:
     with pytest.raises(DagsterConfigError, match="Did you mean 'serve'"):
         make_plan(load(tmp_path, "cook", "serv"))
+
+
+def steps_of(project: KedroProject) -> dict[str, list[str]]:
+    return {
+        name: [f"{step.name}: {step.nodes[0]}" for step in job.steps]
+        for name, job in make_plan(project).jobs.items()
+    }
+
+
+def test_a_run_plans_the_same_of_outlines_and_imports_just_its_pipelines(tmp_path: Path) -> None:
+    served = load(tmp_path, "cook", "wash")
+    text = outline_of(served)
+
+    project = load_in_run(tmp_path, text)
+
+    assert imported() == set()
+    assert steps_of(project) == steps_of(served)
+    project.import_pipelines(["cook"])
+    assert imported() == {"cook"}
+    assert project.pipelines["cook"].nodes[0].func() == 1
+    with pytest.raises(RuntimeError, match="not imported"):
+        project.pipelines["wash"].nodes[0].func()
+    project.import_pipelines(["__default__"])  # a run of assets
+    assert imported() == {"cook", "wash"}
+
+
+def test_a_run_that_is_given_no_outlines_imports_the_pipelines(tmp_path: Path) -> None:
+    load(tmp_path, "cook", "wash")
+    load_in_run(tmp_path, None)
+    assert imported() == {"cook", "wash"}
+
+
+def test_a_job_that_the_code_server_does_not_know_yet_is_found(tmp_path: Path) -> None:
+    text = outline_of(load(tmp_path, "cook", "wash"))
+    file = tmp_path / "shop" / "conf" / "base" / "dagster.yml"
+    file.write_text(file.read_text().replace("pipeline_name: wash", "pipeline_name: serve"))
+
+    assert nodes(load_in_run(tmp_path, text), "serve") == ["make_serve"]
+
+
+def test_a_node_that_is_gone_since_the_code_server_loaded_is_told(tmp_path: Path) -> None:
+    text = outline_of(load(tmp_path, "cook", "wash"))
+    file = tmp_path / "shop" / "src" / "shop" / "pipelines" / "cook" / "__init__.py"
+    file.write_text(file.read_text().replace("make_cook", "prepare_cook"))
+
+    project = load_in_run(tmp_path, text)
+
+    with pytest.raises(PipelineLoadError, match=r"'make_cook' any more: .+ Reload the code"):
+        project.import_pipelines(["cook"])
+
+
+def test_a_node_that_is_more_than_its_function_has_no_outline() -> None:
+    class OwnNode(Node):
+        pass
+
+    plain = Pipeline([Node(len, "a", "b", name="plain")])
+
+    assert outline({"plain": plain}) is not None
+    assert outline({"own": Pipeline([OwnNode(len, "b", "c", name="own")]), "plain": plain}) is None

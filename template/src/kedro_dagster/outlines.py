@@ -132,7 +132,8 @@ def fill_in(name: str, pipeline: Pipeline, imported: Pipeline | None) -> None:
             "code location has loaded. Reload the code location."
         )
     for node in pipeline.nodes:
-        node.func = functions[node.name]
+        if not is_imported(node):  # else it is shared with a pipeline that has been imported
+            node.func = functions[node.name]
 
 
 def _key(package_name: str) -> str:

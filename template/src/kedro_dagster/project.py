@@ -256,13 +256,14 @@ def _load_selected(
     A registry may make a pipeline out of others: it is then not found, and all are to be loaded.
     """
     select = getattr(registered_pipelines, "set_requested", None)
-    if select is None or not wanted or "__default__" in wanted:
+    if select is None:
         return None
-    select(sorted(wanted))
-    with suppress(PipelineLoadError):
-        pipelines, caught = _load_registry(package)
-        if wanted <= pipelines.keys() and not _import_failures(caught):
-            return pipelines, caught
+    if wanted and "__default__" not in wanted:
+        select(sorted(wanted))
+        with suppress(PipelineLoadError):
+            pipelines, caught = _load_registry(package)
+            if wanted <= pipelines.keys() and not _import_failures(caught):
+                return pipelines, caught
     select(None)
     return None
 
