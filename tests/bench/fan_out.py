@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.workload import BY_HAND, JOB, OURS
+from bench.workload import BY_HAND, JOB, LOGGED, OURS, WITH_KEDRO, WITH_KEDRO_DEFINITIONS
 from projects import Project, make_project
 
 PIPELINES = """\
@@ -24,6 +24,7 @@ def register_pipelines():
 DEFINITIONS_BY_HAND = '''\
 """The same ops as one writes them with Dagster alone."""
 
+import os
 from pathlib import Path
 
 from dagster import (
@@ -56,8 +57,12 @@ def partition_op(name: str, key: str, source: str, target: str) -> OpDefinition:
         out={{target: Out(Nothing)}},
     )
     def run(context: OpExecutionContext) -> None:
+        log = context.log.info if "{logged}" in os.environ else (lambda *_: None)
+        log("Loading data from %s (DagsterPartitionedDataset)...", source)
         value = JSONDataset(filepath=str(DATA / source / f"{{key}}.json")).load()
         file = DATA / target / f"{{key}}.json"
+        log("Running node: %s: double([%s]) -> [%s]", name, source, target)
+        log("Saving data to %s (DagsterPartitionedDataset)...", target)
         JSONDataset(filepath=str(file)).save(2 * value)
         metadata = {{"path": MetadataValue.path(str(file))}}
         context.log_event(
@@ -114,6 +119,9 @@ def make_fan_out(path: Path, size: int) -> Project:
         files={
             **{f"data/raw/{key}.json": "1" for key in keys},
             f"src/{BY_HAND}/__init__.py": "",
-            f"src/{BY_HAND}/definitions.py": DEFINITIONS_BY_HAND.format(job=JOB, size=size),
+            f"src/{BY_HAND}/definitions.py": DEFINITIONS_BY_HAND.format(
+                job=JOB, size=size, logged=LOGGED
+            ),
+            f"src/{BY_HAND}/{WITH_KEDRO}.py": WITH_KEDRO_DEFINITIONS,
         },
     )

@@ -15,22 +15,6 @@ from dagster._grpc.server import LoadedRepositories
 from dagster._serdes import serialize_value
 
 
-def bootstrap_kedro() -> None:
-    """Read the project in the working folder as far as a translation needs it."""
-    # Kedro's import is a part of what is measured.
-    from kedro.framework.project import pipelines, settings  # noqa: PLC0415
-    from kedro.framework.startup import bootstrap_project  # noqa: PLC0415
-
-    project = Path.cwd()
-    bootstrap_project(project)
-    dict(pipelines)
-    config = settings.CONFIG_LOADER_CLASS(
-        conf_source=str(project / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS
-    )
-    for section in ("catalog", "parameters"):
-        config[section]
-
-
 def load_code_location(module: str) -> RepositoryDefinition:
     """Load a code location as Dagster's code server does."""
     loaded = LoadedRepositories(
@@ -43,18 +27,14 @@ def load_code_location(module: str) -> RepositoryDefinition:
     return repository
 
 
-def measure_load(module: str, *, after_kedro: bool) -> dict[str, float]:
+def measure_load(module: str) -> dict[str, float]:
     """Time the load of a code location, apart from the import of Dagster itself."""
     start, start_cpu = perf_counter(), process_time()
-    if after_kedro:
-        bootstrap_kedro()
-    bootstrapped = perf_counter()
     repository = load_code_location(module)
     loaded, loaded_cpu = perf_counter(), process_time()
     snapshot = serialize_value(RepositorySnap.from_def(repository, defer_snapshots=True))
     sent = perf_counter()
     return {
-        "kedro": bootstrapped - start,
         "load": loaded - start,
         "cpu": loaded_cpu - start_cpu,
         "snapshot": sent - loaded,
@@ -78,13 +58,9 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     load = commands.add_parser("load")
     load.add_argument("module")
-    load.add_argument("--after-kedro", action="store_true")
     commands.add_parser("last-run")
     arguments = parser.parse_args()
-    if arguments.command == "load":
-        result = measure_load(arguments.module, after_kedro=arguments.after_kedro)
-    else:
-        result = measure_last_run()
+    result = measure_load(arguments.module) if arguments.command == "load" else measure_last_run()
     print(json.dumps(result))
 
 

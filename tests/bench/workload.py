@@ -16,6 +16,11 @@ JOB = "everything"
 MULTIPROCESS_JOB = "everything_multiprocess"
 SPAWN_JOB = "everything_spawn"
 FUSED_JOB = "everything_in_one_step"
+LOGGED = "LOG_LIKE_KEDRO"
+"""The environment variable by which the hand-written jobs log the lines that Kedro logs."""
+
+WITH_KEDRO = "with_kedro"
+"""The module of the hand-written code location that knows its Kedro project."""
 PROCESSES = 2
 
 STEPS = '''\
@@ -79,6 +84,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 DEFINITIONS_BY_HAND = '''\
 """The same DAG as one writes it with Dagster alone: ops, a job of them, and assets."""
 
+import os
 from pathlib import Path
 
 from dagster import (
@@ -127,9 +133,18 @@ def dataset(name: str) -> JSONDataset:
     return JSONDataset(filepath=str(DATA / f"{{name}}.json"))
 
 
-def run_step(step: Step, factor: float) -> None:
-    values = [dataset(name).load() for name in step.inputs]
-    dataset(step.output).save(combine(factor, *values))
+def run_step(context: OpExecutionContext, step: Step) -> None:
+    log = context.log.info if "{logged}" in os.environ else (lambda *_: None)
+    log("Loading data from params:%s (MemoryDataset)...", step.factor)
+    factor = context.op_config[step.factor]
+    values = []
+    for name in step.inputs:
+        log("Loading data from %s (JSONDataset)...", name)
+        values.append(dataset(name).load())
+    log("Running node: %s: combine(%s) -> [%s]", step.name, step.inputs, step.output)
+    result = combine(factor, *values)
+    log("Saving data to %s (JSONDataset)...", step.output)
+    dataset(step.output).save(result)
 
 
 def config_schema(step: Step) -> dict[str, Field]:
@@ -144,7 +159,7 @@ def step_op(step: Step) -> OpDefinition:
         config_schema=config_schema(step),
     )
     def run(context: OpExecutionContext) -> None:
-        run_step(step, context.op_config[step.factor])
+        run_step(context, step)
         context.log_event(AssetMaterialization(step.output))
 
     return run
@@ -153,7 +168,7 @@ def step_op(step: Step) -> OpDefinition:
 def step_asset(step: Step) -> AssetsDefinition:
     @asset(name=step.output, deps=list(step.inputs), config_schema=config_schema(step))
     def run(context: OpExecutionContext) -> None:
-        run_step(step, context.op_config[step.factor])
+        run_step(context, step)
 
     return run
 
@@ -206,6 +221,26 @@ handlers: {rich: {class: kedro.logging.RichHandler}}
 loggers: {kedro: {level: WARNING}, kedro_dagster: {level: WARNING}}
 root: {handlers: [rich]}
 """
+
+WITH_KEDRO_DEFINITIONS = '''\
+"""The same code location as one writes it that reads its Kedro project first."""
+
+from pathlib import Path
+
+from kedro.framework.project import pipelines, settings
+from kedro.framework.startup import bootstrap_project
+
+project = Path.cwd()
+bootstrap_project(project)
+dict(pipelines)
+config = settings.CONFIG_LOADER_CLASS(
+    conf_source=str(project / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS
+)
+for section in ("catalog", "parameters"):
+    config[section]
+
+from .definitions import defs
+'''
 
 
 def make_workload(path: Path, size: int, logging: str | None = None) -> Project:
@@ -260,7 +295,9 @@ def make_workload(path: Path, size: int, logging: str | None = None) -> Project:
                 spawn_job=SPAWN_JOB,
                 fused_job=FUSED_JOB,
                 processes=PROCESSES,
+                logged=LOGGED,
             ),
+            f"src/{BY_HAND}/{WITH_KEDRO}.py": WITH_KEDRO_DEFINITIONS,
             **({"conf/logging.yml": logging} if logging else {}),
         },
     )
