@@ -78,7 +78,9 @@ class KedroResource(dg.ResourceDefinition):
         if shared_run := run_in_this_process(run_id):
             yield shared_run
             return
-        tags = tags_of(_instance(context), run_id)
+        tags = context.run.tags  # as the run worker has handed them to this process, if it has
+        if not identity_of(tags, run_id):
+            tags = tags_of(_instance(context), run_id)
         if identity := identity_of(tags, run_id):
             names = plan.pipeline_names(context.run.job_name)
             with kept(run_id, lambda: KedroRun(plan, identity, options, names, tags=tags)) as run:

@@ -141,8 +141,10 @@ class KedroExecutor(dg.Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         refuse_threads(self._inner)
+        tags = tags_of(plan_context.instance, plan_context.run_id)  # so that no step asks for them
+        dagster_run = plan_context.dagster_run.with_tags(tags)
         inner_context = PlanOrchestrationContext(
-            plan_context.plan_data,
+            plan_context.plan_data._replace(dagster_run=dagster_run),
             plan_context.log,
             self._inner,  # which looks there for itself, as those on Dask and Celery do
             plan_context.output_capture,
