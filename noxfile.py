@@ -1,4 +1,4 @@
-"""The sessions of this repository: `nox` runs lint, types and all tests; `nox -l` lists others."""
+"""The sessions of this repository: `nox` runs lint, types and tests; `nox -l` lists others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = False  # `compat` says that it skips one
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "types", "tests", "mlflow", "executors", "production"]
+nox.options.sessions = ["lint", "types", "tests"]
 
 REPOSITORY = Path(__file__).parent
 DEMO_HOME = ".dagster-demo"  # the Dagster instance of a demo, which also marks its folder
