@@ -197,6 +197,17 @@ def test_a_node_that_is_gone_since_the_code_server_loaded_is_told(tmp_path: Path
         project.import_pipelines(["cook"])
 
 
+def test_a_pipeline_that_fails_on_import_in_a_run_is_told_with_the_cause(tmp_path: Path) -> None:
+    text = outline_of(load(tmp_path, "cook", "wash"))
+    file = tmp_path / "shop" / "src" / "shop" / "pipelines" / "cook" / "__init__.py"
+    file.write_text("import no_such_package")
+
+    project = load_in_run(tmp_path, text)
+
+    with pytest.raises(PipelineLoadError, match=r"shop.pipelines.cook fails on import: Module"):
+        project.import_pipelines(["cook"])
+
+
 def test_a_node_that_is_more_than_its_function_has_no_outline() -> None:
     class OwnNode(Node):
         pass

@@ -136,7 +136,7 @@ class _Batches(logging.Handler):
         self._timer: threading.Timer | None = None
         self._process = os.getpid()
         # Not the handler's lock: who logs does not wait for who writes, which may log as well
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         _open.add(self)
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -114,18 +114,18 @@ def is_imported(node: Node) -> bool:
     return not isinstance(_function_of(node), NotImported)
 
 
-def fill_in(name: str, pipeline: Pipeline, imported: Pipeline | None) -> None:
+def fill_in(name: str, pipeline: Pipeline, imported: Pipeline) -> None:
     """Give the nodes of an outline their functions.
 
     Args:
         name: The name of the pipeline.
         pipeline: Its outline.
-        imported: The pipeline itself, if there is one.
+        imported: The pipeline itself.
 
     Raises:
         PipelineLoadError: The outline is of another pipeline.
     """
-    functions = {node.name: node.func for node in imported.nodes} if imported else {}
+    functions = {node.name: node.func for node in imported.nodes}
     if missing := [node.name for node in pipeline.nodes if node.name not in functions]:
         raise PipelineLoadError(
             f"Pipeline {name!r} has no node {missing[0]!r} any more: it is not the one that the "

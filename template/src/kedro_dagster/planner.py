@@ -34,7 +34,7 @@ from .plan import (
     is_parameter,
     partitioned_in,
 )
-from .project import KedroProject
+from .project import KedroProject, failed_import
 from .scopes import job_partitioning
 from .steps import Steps, plan_asset_steps, plan_job_steps
 from .utils import format_dataset_name, unique_names
@@ -251,9 +251,8 @@ def _select(project: KedroProject, job: str, options: PipelineOptions) -> Pipeli
 
 
 def _unknown_pipeline(project: KedroProject, name: str) -> str:
-    for module, reason in project.import_failures.items():
-        if module.rpartition(".")[2] == name:
-            return f"pipeline {name!r} is not registered: module {module} fails on import: {reason}"
+    if failure := failed_import(name, project.import_failures):
+        return f"pipeline {name!r} is not registered: {failure}"
     return f"pipeline {name!r} is not registered. {did_you_mean(name, project.pipelines)}"
 
 

@@ -126,9 +126,12 @@ class KedroProject:
         wanted = known.keys() if "__default__" in names else known.keys() & names
         if all(is_imported(node) for name in wanted for node in known[name].nodes):
             return
-        imported, _ = _load_pipelines(self.package_name, set(wanted))
+        imported, failures = _load_pipelines(self.package_name, set(wanted))
         for name in wanted:
-            fill_in(name, known[name], imported.get(name))
+            if name not in imported:
+                why = failed_import(name, failures) or "reload the code location."
+                raise PipelineLoadError(f"Pipeline {name!r} is not registered any more: {why}")
+            fill_in(name, known[name], imported[name])
 
     @cached_property
     def conf_source(self) -> str:
@@ -287,6 +290,20 @@ def _import_failures(caught: list[warnings.WarningMessage]) -> dict[str, str]:
             where = " ({}, line {})".format(*frames[-1]) if frames else ""
             failures[text.split("'")[1]] = text.strip().splitlines()[-1] + where
     return failures
+
+
+def failed_import(name: str, failures: Mapping[str, str]) -> str:
+    """Say why a pipeline is not registered, if it is for its module.
+
+    Args:
+        name: The pipeline.
+        failures: The modules that ``find_pipelines`` left out, each with the reason.
+
+    Returns:
+        The module and the reason, or nothing.
+    """
+    found = (item for item in failures.items() if item[0].rpartition(".")[2] == name)
+    return "".join(f"module {module} fails on import: {reason}" for module, reason in found)
 
 
 def _cause(error: BaseException) -> str:
