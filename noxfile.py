@@ -60,9 +60,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run(*pytest, *session.posargs)
         return
-    # One server serves all of tests/live, and its runs take all cores: not in several workers.
-    session.run(*pytest, "tests/live")
-    apart = ("live", "integration", "executors", "production")
+    apart = ("integration", "executors", "production")
     ignored = (f"--ignore=tests/{folder}" for folder in apart)
     session.run(*pytest, "--numprocesses=auto", "--dist=loadgroup", *ignored)
 

@@ -95,7 +95,7 @@ def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Project
 
 
 @settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,
