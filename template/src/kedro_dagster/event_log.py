@@ -188,18 +188,20 @@ _open: WeakSet[_Batches] = WeakSet()
 def _in_batches(log: dg.DagsterLogManager) -> tuple[dg.DagsterLogManager, list[_Batches]]:
     """Make a log that writes to the same places, but to Dagster's event log in batches."""
     inner = log._dagster_handler
-    handlers = [
-        _Batches(handler, handler._instance.event_log_storage)
-        if isinstance(handler, _EventListenerLogHandler)
-        and isinstance(handler._instance.event_log_storage, SqlEventLogStorage)
-        # which has listeners of its own
-        and not isinstance(handler._instance.event_log_storage, InMemoryEventLogStorage)
-        else handler
-        for handler in inner._handlers
-    ]
+    handlers = [_batches_for(handler) or handler for handler in inner._handlers]
     batches = [handler for handler in handlers if isinstance(handler, _Batches)]
     twin = DagsterLogHandler(inner.metadata, inner._loggers, handlers)
     return dg.DagsterLogManager(twin, log.level), batches
+
+
+def _batches_for(handler: logging.Handler) -> _Batches | None:
+    if not isinstance(handler, _EventListenerLogHandler):
+        return None
+    storage = handler._instance.event_log_storage
+    in_memory = isinstance(storage, InMemoryEventLogStorage)  # which has listeners of its own
+    if in_memory or not isinstance(storage, SqlEventLogStorage):
+        return None
+    return _Batches(handler, storage)
 
 
 def _write_all() -> None:
