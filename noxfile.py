@@ -60,7 +60,9 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run(*pytest, *session.posargs)
         return
-    apart = ("integration", "executors", "production")
+    # One server serves all of tests/live, and its runs take all cores: not in several workers.
+    session.run(*pytest, "tests/live")
+    apart = ("live", "integration", "executors", "production")
     ignored = (f"--ignore=tests/{folder}" for folder in apart)
     session.run(*pytest, "--numprocesses=auto", "--dist=loadgroup", *ignored)
 
