@@ -254,15 +254,23 @@ def test_a_batch_that_cannot_be_written_is_written_one_by_one(
 
 
 def test_what_the_database_logs_of_the_writing_is_not_written(
-    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     engine = logging.getLogger("sqlalchemy.engine")
     request.addfinalizer(lambda: engine.setLevel(logging.NOTSET))
+    written = threading.Event()
+    write = module._Batches._write
+
+    def tell(*arguments: Any) -> None:
+        write(*arguments)
+        written.set()
+
+    monkeypatch.setattr(module._Batches, "_write", tell)
 
     def code() -> None:
         logger.info("once")
         engine.setLevel(logging.INFO)
-        time.sleep(5 * module.BATCH_DELAY)
+        assert written.wait(60)
         engine.setLevel(logging.NOTSET)
 
     with instance_for_test() as home:

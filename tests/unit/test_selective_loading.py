@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,18 +91,8 @@ def load_in_run(folder: Path, text: str | None) -> KedroProject:
     context = DefinitionsLoadContext(
         DefinitionsLoadType.RECONSTRUCTION, RepositoryLoadData(reconstruction_metadata=metadata)
     )
-    with loading(context):
+    with DefinitionsLoadContext.scoped(context):
         return read_project(folder / "shop")
-
-
-@contextmanager
-def loading(context: DefinitionsLoadContext) -> Iterator[None]:
-    before = DefinitionsLoadContext._instance
-    DefinitionsLoadContext._instance = context
-    try:
-        yield
-    finally:
-        DefinitionsLoadContext._instance = before
 
 
 def nodes(project: KedroProject, pipeline: str) -> list[str]:

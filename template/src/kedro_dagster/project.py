@@ -302,8 +302,10 @@ def failed_import(name: str, failures: Mapping[str, str]) -> str:
     Returns:
         The module and the reason, or nothing.
     """
-    found = (item for item in failures.items() if item[0].rpartition(".")[2] == name)
-    return "".join(f"module {module} fails on import: {reason}" for module, reason in found)
+    for module, reason in failures.items():
+        if module.rpartition(".")[2] == name:
+            return f"module {module} fails on import: {reason}"
+    return ""
 
 
 def _cause(error: BaseException) -> str:
