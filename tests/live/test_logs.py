@@ -97,3 +97,17 @@ def test_the_project_s_own_handlers_get_each_record_once(
         "ZeroDivisionError: division by zero\n",
     ):
         assert written.count(line) == len(JOBS)
+
+
+def test_what_a_step_logs_of_a_dataset_comes_before_its_materialisation(server: Server) -> None:
+    run = server.ended(server.launch("in_process"))
+
+    with dg.DagsterInstance.from_config(str(server.project.dagster_home)) as instance:
+        told = [
+            entry.dagster_event_type.name if entry.dagster_event_type else entry.user_message
+            for entry in instance.all_logs(run.run_id)
+            if entry.step_key == "write"
+        ]
+    saved = told.index("Saving data to report (JSONDataset)...")
+    assert told.index("STEP_START") < saved < told.index("ASSET_MATERIALIZATION")
+    assert told[-1] == "STEP_SUCCESS"
