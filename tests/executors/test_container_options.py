@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from kedro.io import CatalogConfigResolver
 
-from kedro_dagster.config import parse_config
-from kedro_dagster.executors import check_executors
-from kedro_dagster.project import KedroProject
+from kedro_dagster.plan.executors import check_executors
+from kedro_dagster.read.messages import parse_config
+from kedro_dagster.read.project import KedroProject
 
 TAG = "dagster-k8s/config"
 

@@ -57,8 +57,8 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import create_execution_plan, execute_plan
 
-from kedro_dagster.run import KedroRun
-from kedro_dagster.run_tags import new_identity
+from kedro_dagster.run.kedro_run import KedroRun
+from kedro_dagster.run.identity import new_identity
 from shop.definitions import defs
 from shop.nodes import ProjectHooks, Value
 

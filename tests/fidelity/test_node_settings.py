@@ -12,7 +12,7 @@ import pytest
 
 from fidelity.rich_project import HOOKS, Outcome
 from kedro_dagster import KedroProjectTranslator
-from kedro_dagster.describe import describe
+from kedro_dagster.plan.describe import describe
 from projects import Project, make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("node_settings")]

@@ -16,7 +16,7 @@ from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from kedro_dagster import mlflow as bridge
+from kedro_dagster.run import mlflow_run as bridge
 from projects import Project, make_project
 
 pytestmark = pytest.mark.slow

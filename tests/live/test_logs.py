@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 import pytest
 
-from kedro_dagster.event_log import EVENT_LOG_LIMIT as LIMIT
+from kedro_dagster.run.event_log import EVENT_LOG_LIMIT as LIMIT
 from live.server import Run, Server
 from live.shop import runtime_params
 

@@ -22,7 +22,8 @@ from kedro_dagster.datasets import (
     DagsterPartitionedDataset,
     partition_ids,
 )
-from kedro_dagster.partitions import Scope, read_partitioning, typed_keys
+from kedro_dagster.read.partition_entry import read_partitioning, typed_keys
+from kedro_dagster.read.partition_keys import PartitionScope
 
 JSON: dict[str, Any] = {"dataset": "json.JSONDataset", "filename_suffix": ".json"}
 PARTITION = {"type": "dagster.StaticPartitionsDefinition", "partition_keys": ["a", "b", "c"]}
@@ -33,7 +34,7 @@ def in_scope(
 ) -> AbstractContextManager[None]:
     """Hold some partitions, as a step of Dagster does while it runs a node."""
     in_chunks = options.pop("in_chunks", False)
-    return dataset.in_scope(Scope(keys, **options), "events", "clean", in_chunks)
+    return dataset.in_scope(PartitionScope(keys, **options), "events", "clean", in_chunks)
 
 
 @pytest.fixture

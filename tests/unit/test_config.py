@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from kedro_dagster.config import ExecutorOptions, KedroDagsterConfig, PipelineOptions, parse_config
 from kedro_dagster.errors import did_you_mean
+from kedro_dagster.read.dagster_yml import ExecutorOptions, KedroDagsterConfig, PipelineOptions
+from kedro_dagster.read.messages import parse_config
 
 DOCUMENTED = """\
 dev:

@@ -10,8 +10,8 @@ import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.test_utils import instance_for_test
 
-from kedro_dagster import event_log as module
-from kedro_dagster.event_log import EventLogHandler, event_log
+from kedro_dagster.run import event_log as module
+from kedro_dagster.run.event_log import EventLogHandler, event_log
 
 logger = logging.getLogger("project")
 

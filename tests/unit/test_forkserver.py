@@ -12,8 +12,8 @@ import pytest
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.executor.init import InitExecutorContext
 
-from kedro_dagster import forkserver
-from kedro_dagster.forkserver import SPAWNED, choose_start_method
+from kedro_dagster.run import processes
+from kedro_dagster.run.processes import SPAWNED, choose_start_method
 from projects import Project, make_project
 
 DEFAULTS = {"max_concurrent": None, "retries": {"enabled": {}}}
@@ -76,7 +76,7 @@ def test_steps_are_forked_from_a_process_that_has_the_job_loaded(given: dict[str
     config, note = chosen({**DEFAULTS, **given})
     modules = config["start_method"]["forkserver"]["preload_modules"]
     assert modules[0] == "__main__"
-    assert modules[-1] == "kedro_dagster.preload"
+    assert modules[-1] == "kedro_dagster.run.preload"
     assert note == ""
 
 
@@ -102,9 +102,9 @@ def test_a_platform_without_fork_spawns_and_says_so(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_job_too_long_to_be_named_is_not_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forkserver, "_LONGEST_VARIABLE", 10)
+    monkeypatch.setattr(processes, "_LONGEST_VARIABLE", 10)
     chosen(DEFAULTS)
-    forkserver.preload_job()  # there is no job to be found, and no error
+    processes.preload_job()  # there is no job to be found, and no error
 
 
 @pytest.fixture

@@ -6,12 +6,8 @@ import hashlib
 
 import pytest
 
-from kedro_dagster.utils import (
-    format_dataset_name,
-    format_node_name,
-    unformat_asset_name,
-    unique_names,
-)
+from kedro_dagster.plan.names import unique_names
+from kedro_dagster.utils import format_dataset_name, format_node_name, unformat_asset_name
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from kedro.pipeline import Pipeline, node
 
-from kedro_dagster.config import RetryOptions, parse_config
-from kedro_dagster.node_settings import NodeSettings
+from kedro_dagster.plan.node_options import NodeOptionsResolver
+from kedro_dagster.read.dagster_yml import RetryOptions
+from kedro_dagster.read.messages import parse_config
 
 
 def same(value: object) -> object:
@@ -27,13 +28,13 @@ PIPELINE = Pipeline(
 CLEAN, TRAIN, RATE = PIPELINE.nodes
 
 
-def settings_of(text: str) -> NodeSettings:
+def settings_of(text: str) -> NodeOptionsResolver:
     config, mistakes = parse_config({"nodes": yaml.safe_load(text)})
     assert not mistakes
-    return NodeSettings(config.nodes, [PIPELINE])
+    return NodeOptionsResolver(config.nodes, [PIPELINE])
 
 
-def told(settings: NodeSettings) -> dict[str, str]:
+def told(settings: NodeOptionsResolver) -> dict[str, str]:
     """The mistakes, by their place."""
     return {".".join(path): message for path, message in settings.mistakes.items()}
 

@@ -13,11 +13,11 @@ from kedro.io import CatalogConfigResolver, DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from kedro_dagster.config import parse_config
 from kedro_dagster.errors import DagsterConfigError
-from kedro_dagster.plan import JobPlan, ProjectPlan, StepPlan
-from kedro_dagster.planner import make_plan
-from kedro_dagster.project import KedroProject
+from kedro_dagster.plan.make import make_plan
+from kedro_dagster.plan.model import JobPlan, ProjectPlan, StepPlan
+from kedro_dagster.read.messages import parse_config
+from kedro_dagster.read.project import KedroProject
 
 FILE = "pickle.PickleDataset"
 

@@ -17,11 +17,11 @@ from dagster._core.definitions.repository_definition import RepositoryLoadData
 from kedro.framework.project import pipelines as kedro_pipelines
 from kedro.pipeline import Node, Pipeline
 
-from kedro_dagster.config import parse_config
 from kedro_dagster.errors import DagsterConfigError, PipelineLoadError
-from kedro_dagster.outlines import outline
-from kedro_dagster.planner import make_plan
-from kedro_dagster.project import KedroProject, read_project
+from kedro_dagster.plan.make import make_plan
+from kedro_dagster.read.messages import parse_config
+from kedro_dagster.read.outlines import dump
+from kedro_dagster.read.project import KedroProject, read_project
 from projects import make_project
 
 FOUND = """
@@ -79,7 +79,7 @@ def imported() -> set[str]:
 
 def outline_of(project: KedroProject) -> str | None:
     """What a code server hands to runs of two jobs."""
-    return outline({name: project.pipelines[name] for name in ("cook", "wash")})
+    return dump({name: project.pipelines[name] for name in ("cook", "wash")})
 
 
 def load_in_run(folder: Path, text: str | None) -> KedroProject:
@@ -203,5 +203,5 @@ def test_a_node_that_is_more_than_its_function_has_no_outline() -> None:
 
     plain = Pipeline([Node(len, "a", "b", name="plain")])
 
-    assert outline({"plain": plain}) is not None
-    assert outline({"own": Pipeline([OwnNode(len, "b", "c", name="own")]), "plain": plain}) is None
+    assert dump({"plain": plain}) is not None
+    assert dump({"own": Pipeline([OwnNode(len, "b", "c", name="own")]), "plain": plain}) is None

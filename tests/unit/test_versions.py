@@ -12,8 +12,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from kedro_dagster import versions
-from kedro_dagster.config import parse_config
 from kedro_dagster.errors import UnsupportedVersionError
+from kedro_dagster.read.messages import parse_config
 from projects import HELPER, REPOSITORY
 
 

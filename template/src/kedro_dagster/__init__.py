@@ -1,7 +1,7 @@
 """Runs a Kedro project on Dagster: what ``kedro run`` does, Dagster does.
 
-``project`` reads the Kedro project, ``plan`` decides which steps there are, ``catalog``,
-``nodes`` and ``pipelines`` render them as Dagster objects, and ``run`` is what happens in a run.
+Four stages, a folder each: ``read`` the Kedro project, ``plan`` its steps, ``run`` them, and
+``render`` the plan as Dagster objects. ``doors`` holds what is private to other libraries.
 """
 
 from importlib import import_module
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from .versions import __version__, check_installed
 
 if TYPE_CHECKING:
-    from .catalog import CatalogTranslator
-    from .nodes import NodeTranslator
-    from .pipelines import PipelineTranslator
-    from .translator import KedroProjectTranslator
+    from .render.assets import CatalogTranslator
+    from .render.code_location import KedroProjectTranslator
+    from .render.jobs import PipelineTranslator
+    from .render.ops import NodeTranslator
 
 check_installed()  # first: with other versions, what follows fails with a worse message
 
@@ -26,10 +26,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "CatalogTranslator": ".catalog",
-    "KedroProjectTranslator": ".translator",
-    "NodeTranslator": ".nodes",
-    "PipelineTranslator": ".pipelines",
+    "CatalogTranslator": ".render.assets",
+    "KedroProjectTranslator": ".render.code_location",
+    "NodeTranslator": ".render.ops",
+    "PipelineTranslator": ".render.jobs",
 }
 
 

@@ -18,16 +18,22 @@ from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.startup import ProjectMetadata
 
-from . import __version__
 from .errors import KedroDagsterError
+from .versions import __version__
 
 if TYPE_CHECKING:
-    from .translator import KedroProjectTranslator
+    from .render.code_location import KedroProjectTranslator
+
 
 __all__ = ["cli", "dagster_group", "run"]
 
+
 _HOME = ".dagster"
+
+
 _NOT_SUPERSEDED = "ignore:Function `dev_command`"  # 'dg dev' starts the same, but wants a dg.toml
+
+
 _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
 run_monitoring:
@@ -90,7 +96,7 @@ def dev(
 @click.pass_obj
 def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
     """Show which steps each job and each asset takes."""
-    from .describe import describe  # noqa: PLC0415 - see _translate
+    from .plan.describe import describe  # noqa: PLC0415 - see _translate
 
     click.echo(describe(_translate(metadata, env).plan))
 
@@ -116,7 +122,7 @@ def dagster_home(project_path: Path) -> Path:
 
 def _translate(metadata: ProjectMetadata, env: str | None) -> KedroProjectTranslator:
     # Dagster takes seconds to import, and Kedro imports this module for every command
-    from .translator import KedroProjectTranslator  # noqa: PLC0415
+    from .render.code_location import KedroProjectTranslator  # noqa: PLC0415
 
     try:
         return KedroProjectTranslator(metadata.project_path, env=env)

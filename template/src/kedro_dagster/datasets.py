@@ -10,7 +10,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.partitions import PartitionedDataset
 
-from .partitions import Scope, check_key
+from .read.partition_keys import PartitionScope, check_key
 
 _ids_in_scope: ContextVar[Mapping[str, tuple[str, ...]]] = ContextVar("ids_in_scope")
 
@@ -61,12 +61,12 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         self._partition = partition
         self._partition_mappings = partition_mappings or partition_mapping
         self._layout = layout
-        self._scope: Scope | None = None
+        self._scope: PartitionScope | None = None
         self._saved: set[str] = set()
 
     @contextmanager
     def in_scope(
-        self, scope: Scope, name: str, node: str, in_chunks: bool = False
+        self, scope: PartitionScope, name: str, node: str, in_chunks: bool = False
     ) -> Iterator[None]:
         """Hold just some partitions for as long as a node runs.
 

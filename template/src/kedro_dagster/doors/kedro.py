@@ -1,0 +1,350 @@
+"""Every call into Kedro that its public interface has no word for, in one place.
+
+Each was read in Kedro 1.0 to 1.7; when Kedro moves one, this module is where to look.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from kedro.config import AbstractConfigLoader
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.framework.project import settings
+from kedro.framework.session import KedroSession
+from kedro.io import (
+    AbstractDataset,
+    AbstractVersionedDataset,
+    CachedDataset,
+    CatalogProtocol,
+    MemoryDataset,
+    SharedMemoryDataset,
+    Version,
+)
+from kedro.io.core import generate_timestamp, parse_dataset_definition
+from kedro.pipeline.node import Node
+from kedro.pipeline.transcoding import _strip_transcoding
+from omegaconf import OmegaConf
+from omegaconf.errors import UnsupportedInterpolationType
+from pluggy import PluginManager
+
+
+def strip_transcoding(name: str) -> str:
+    """Leave out the ``@format`` of a transcoded dataset name."""
+    return str(_strip_transcoding(name))
+
+
+def node_arguments(node: Node) -> dict[str, Any] | None:
+    """What a node is made of beside its function, as JSON has it.
+
+    Args:
+        node: A node.
+
+    Returns:
+        The arguments of ``Node``; None for what is more than a plain node.
+    """
+    if type(node) is not Node or getattr(node, "_preview_fn", None):
+        return None
+    inputs = node._inputs
+    if isinstance(inputs, dict):  # in the order of the function, which decides of it
+        inputs = dict(sorted(inputs.items(), key=lambda item: node.inputs.index(item[1])))
+    return {
+        "inputs": inputs,
+        "outputs": node._outputs,
+        "name": node._name,
+        "tags": sorted(node.tags),
+        "confirms": node.confirms,
+        "namespace": node.namespace,
+    }
+
+
+def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:
+    """Import the class that a catalog entry's ``type`` names.
+
+    Args:
+        type_name: The ``type`` of a catalog entry.
+
+    Returns:
+        The class.
+
+    Raises:
+        kedro.io.DatasetError: There is no such class, or it cannot be imported.
+    """
+    class_, _ = parse_dataset_definition({"type": type_name})
+    return class_
+
+
+def planning_config_loader(conf_source: str, env: str | None) -> AbstractConfigLoader:
+    """Make the project's config loader, for use before there is a run.
+
+    A value that only a run knows, ``${runtime_params:x}`` without a default, reads as a
+    placeholder instead of failing.
+
+    Args:
+        conf_source: The configuration folder.
+        env: The configuration environment.
+
+    Returns:
+        The loader.
+    """
+    loader_class: type[AbstractConfigLoader] = settings.CONFIG_LOADER_CLASS
+
+    class PlanningConfigLoader(loader_class):  # type: ignore[misc,valid-type]
+        def _get_runtime_value(self, variable: str, *default: Any) -> Any:
+            return default[0] if default else f"<runtime_params:{variable}>"
+
+        def _read_raw_config(self, key: str) -> Any:
+            parsed = super()._read_raw_config(key)
+            if _parsed_since:
+                _parsed[_files_of(self, key)] = copy.deepcopy(parsed)  # to resolve it changes it
+            return parsed
+
+    loader: AbstractConfigLoader = PlanningConfigLoader(
+        conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
+    )
+    return loader
+
+
+_parsed: dict[Hashable, Any] = {}
+"""In a process that is forked for each step, the files that have been parsed for planning."""
+
+
+_parsed_since = ""
+"""Since when they are kept, as Kedro writes a time; empty where they are not."""
+
+
+def keep_parsed_files() -> None:
+    """Let the processes that are forked from this one begin with parsed configuration files.
+
+    To parse a catalog of 300 entries takes 0.3 s, which every step of a run would pay again.
+    Kedro has a method of its own for what can be kept, since 1.7.
+    """
+    global _parsed_since  # noqa: PLW0603
+    _parsed_since = generate_timestamp()
+
+
+def _files_of(loader: Any, key: str) -> Hashable:
+    return str(loader.conf_source), loader.base_env, loader.env, key, *loader.config_patterns[key]
+
+
+class _Session(KedroSession):
+    def _get_config_loader(self) -> AbstractConfigLoader:
+        loader: AbstractConfigLoader = super()._get_config_loader()
+        # Python forks the steps of a later run of one process from where those of the first are
+        # forked: that run, whose id is its time, has to read the files anew
+        if _parsed and _parsed_since > self.session_id:
+            _begin_with_parsed_files(loader)
+        return loader
+
+
+def _begin_with_parsed_files(loader: Any) -> None:
+    read = loader._read_raw_config
+    # Taken out: what has been resolved once cannot be resolved again
+    loader._read_raw_config = lambda key: _parsed.pop(_files_of(loader, key), None) or read(key)
+
+
+def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
+    """Read a kind of configuration, whatever resolvers the project's hooks add in a run.
+
+    A hook may register resolvers when the context is created, which is not done here: each one
+    that is unknown reads as a placeholder, and is taken away again for the hook to register.
+
+    Args:
+        loader: The config loader.
+        key: The kind of configuration, such as ``catalog``.
+
+    Returns:
+        The configuration.
+    """
+    added: list[str] = []
+    try:
+        while True:
+            try:
+                return loader[key]
+            except UnsupportedInterpolationType as error:
+                found = re.search(r"Unsupported interpolation type (\S+)", str(error))
+                if not found or found[1] in added:
+                    raise
+                resolver = found[1]
+            added.append(resolver)
+            OmegaConf.register_new_resolver(
+                resolver, lambda *args, name=resolver: f"<{name}:{','.join(map(str, args))}>"
+            )
+    finally:
+        for resolver in added:
+            OmegaConf.clear_resolver(resolver)
+
+
+def open_session(
+    *,
+    project_path: str,
+    package_name: str,
+    conf_source: str,
+    run_id: str,
+    env: str | None,
+    runtime_params: Mapping[str, Any],
+) -> KedroSession:
+    """Open a Kedro session of a given identity.
+
+    ``KedroSession.create`` makes an identity of its own, and asks git about the project, in
+    every process of a run.
+
+    Args:
+        project_path: The project's root folder.
+        package_name: The project's package.
+        conf_source: The configuration folder.
+        run_id: The run's identity, which is also the version of all it saves.
+        env: The configuration environment.
+        runtime_params: The run's parameters.
+
+    Returns:
+        The session.
+    """
+    session = _Session(
+        session_id=run_id,
+        package_name=package_name,
+        project_path=project_path,
+        conf_source=conf_source,
+    )
+    data = {"project_path": session._project_path, "session_id": run_id}
+    if env:
+        data["env"] = env
+    if runtime_params:
+        data["runtime_params"] = dict(runtime_params)
+    session._store.update(data)
+    return session
+
+
+def hook_manager_of(session: KedroSession) -> PluginManager:
+    """The hook manager of a session, with the hooks of the project and of its plugins."""
+    return session._hook_manager
+
+
+def create_catalog(
+    context: KedroContext,
+    pipeline_names: list[str],
+    save_version: str,
+    load_versions: Mapping[str, str],
+) -> CatalogProtocol[Any, Any]:
+    """Create the catalog of a run as ``KedroSession.run`` does.
+
+    Args:
+        context: The run's context.
+        pipeline_names: The run's pipelines, to which the validation of parameters is limited.
+        save_version: The version of all that the run saves.
+        load_versions: Versions to load, by dataset.
+
+    Returns:
+        The catalog; ``after_catalog_created`` has been called.
+    """
+    if "__default__" not in pipeline_names:
+        context._pipelines_to_validate = pipeline_names
+    return context._get_catalog(
+        catalog_class=settings.DATA_CATALOG_CLASS,
+        save_version=save_version,
+        load_versions=dict(load_versions),
+    )
+
+
+def catalog_without_hooks(
+    project_path: str, package_name: str, conf_source: str, env: str | None
+) -> CatalogProtocol[Any, Any]:
+    """Create the project's catalog where no run is: no hook is called.
+
+    Args:
+        project_path: The project's root folder.
+        package_name: The project's package.
+        conf_source: The configuration folder.
+        env: The configuration environment.
+
+    Returns:
+        The catalog.
+    """
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
+    )
+    context: KedroContext = settings.CONTEXT_CLASS(
+        package_name=package_name,
+        project_path=project_path,
+        config_loader=loader,
+        env=env,
+        hook_manager=_create_hook_manager(),
+    )
+    return context._get_catalog(catalog_class=settings.DATA_CATALOG_CLASS)
+
+
+def datasets_in(catalog: CatalogProtocol[Any, Any]) -> dict[str, tuple[Any, Any]]:
+    """The datasets that stand built in a catalog, each with the value it holds in memory."""
+    return {
+        name: (dataset, getattr(dataset, "_data", None))
+        for name, dataset in catalog._datasets.items()
+    }
+
+
+def replace_quietly(
+    catalog: CatalogProtocol[Any, Any], name: str, dataset: AbstractDataset[Any, Any]
+) -> None:
+    """Put a dataset in the place of another without the warning that Kedro has for users."""
+    catalog._datasets[name] = dataset
+
+
+def share_in_process(dataset: Any) -> None:
+    """Give a ``SharedMemoryDataset`` a memory, as ``ParallelRunner`` does: that of this process."""
+    if isinstance(dataset, SharedMemoryDataset) and dataset.shared_memory_dataset is None:
+        dataset.shared_memory_dataset = MemoryDataset()
+
+
+def unwrap_cached(dataset: Any) -> Any:
+    """What a ``CachedDataset`` wraps; any other dataset as it is."""
+    return dataset._dataset if isinstance(dataset, CachedDataset) else dataset
+
+
+def pin_version(dataset: Any, version: str) -> None:
+    """Load a version if it is there, even when another run has saved a later one since.
+
+    Args:
+        dataset: Any dataset; one that is not versioned, or is told what to load, stays as it is.
+        version: The version.
+    """
+    dataset = unwrap_cached(dataset)
+    if not isinstance(dataset, AbstractVersionedDataset) or not dataset._version:
+        return
+    if not dataset._version.load and dataset._exists_function(
+        str(dataset._get_versioned_path(version))
+    ):
+        dataset._version = Version(version, dataset._version.save)
+
+
+def raw_parameters(context: KedroContext) -> dict[str, Any]:
+    """The parameters of a run before Kedro has built the typed ones."""
+    raw: dict[str, Any] = context.config_loader["parameters"]
+    return copy.deepcopy(raw)
+
+
+def parameters_with(context: KedroContext, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the parameters as Kedro does, typed and validated, from other raw values.
+
+    Args:
+        context: The run's context, which is left as it is.
+        raw: All parameters, as ``parameters.yml`` would give them.
+
+    Returns:
+        The value of ``parameters`` and of each ``params:`` name.
+    """
+    other = copy.copy(context)
+    other.config_loader = copy.copy(context.config_loader)
+    other.config_loader["parameters"] = dict(raw)
+    other._validated_params_cache = None
+    return other._get_parameters()
+
+
+def saved_path(dataset: AbstractDataset[Any, Any]) -> str | None:
+    """Where a dataset is saved, for those that know: a path, with the version of this run."""
+    path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
+    version = getattr(dataset, "_version", None)
+    if path and version and version.save:
+        path = dataset._get_versioned_path(version.save)  # type: ignore[attr-defined]
+    return str(path) if path else None

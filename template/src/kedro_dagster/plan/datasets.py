@@ -1,0 +1,119 @@
+"""What the datasets are: persisted, transient, partitioned or nothing."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from kedro.io import CachedDataset, DatasetError, MemoryDataset, SharedMemoryDataset
+from kedro.pipeline import Pipeline
+
+from ..doors import kedro as kedro_door
+from ..doors.kedro import strip_transcoding
+from ..errors import Mistake
+from ..read.dagster_yml import KeyPath
+from ..read.partition_entry import read_partitioning
+from ..read.project import KedroProject
+from ..utils import format_dataset_name
+from .model import DatasetKind, DatasetPlan, is_parameter
+from .names import unique_names
+
+
+def plan_datasets(
+    project: KedroProject, pipelines: Iterable[Pipeline]
+) -> tuple[dict[str, DatasetPlan], list[Mistake]]:
+    """Look every dataset up in the catalog's configuration; import each class once."""
+    variants: dict[str, set[str]] = defaultdict(set)
+    for pipeline in pipelines:
+        for name in pipeline.datasets():
+            if not is_parameter(name):
+                variants[strip_transcoding(name)].add(name)
+    identifiers = unique_names(variants, format_dataset_name)
+    kind_of = functools.lru_cache(maxsize=None)(_kind_of_type)
+    plans, mistakes = {}, []
+    for name in sorted(variants):
+        entries = {
+            variant: dict(project.catalog.resolve_pattern(variant))
+            for variant in sorted(variants[name])
+        }
+        try:
+            kinds = {variant: _kind(entry, kind_of) for variant, entry in entries.items()}
+            variant, *others = sorted(entries, key=lambda v: kinds[v] is DatasetKind.TRANSIENT)
+            partitioning = None
+            if kinds[variant] is DatasetKind.PARTITIONED:
+                partitioning = read_partitioning(_uncached(entries[variant]))
+        except DatasetError as error:
+            message = _type_mistake(entries[min(entries)].get("type"), error)
+            mistakes.append(project.catalog_mistake(min(entries), ("type",), message))
+            continue
+        except ValueError as error:
+            place, _, message = str(error).partition(": ")
+            mistakes.append(project.catalog_mistake(min(entries), (place,), message))
+            continue
+        entry = entries[variant]
+        mistakes += [
+            project.catalog_mistake(variant, ("metadata", *keys), message)
+            for keys, message in _metadata_mistakes(entry.get("metadata"))
+        ]
+        plans[name] = DatasetPlan(
+            name=name,
+            identifier=identifiers[name],
+            kind=kinds[variant],
+            variants=(variant, *others),
+            type=str(entry.get("type")),
+            versioned=bool(entry.get("versioned")),
+            metadata=metadata if isinstance(metadata := entry.get("metadata"), Mapping) else {},
+            partitioning=partitioning,
+        )
+    return plans, mistakes
+
+
+def _type_mistake(name: Any, error: DatasetError) -> str:
+    if name is None:
+        return "this key is required."
+    return f"{name!r} cannot be imported: {str(error).splitlines()[0].rstrip(':')}"
+
+
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
+
+
+def _metadata_mistakes(metadata: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Find what Dagster would refuse in the ``metadata`` of a catalog entry."""
+    if not isinstance(metadata, Mapping):
+        if metadata is not None:
+            yield (), f"{metadata!r} is not valid here. Write keys with values."
+        return
+    description, group = metadata.get("description"), metadata.get("group_name")
+    if description is not None and not isinstance(description, str):
+        yield ("description",), f"{description!r} is no text. Write it in quotes."
+    if group is not None and not (isinstance(group, str) and _GROUP_NAME.fullmatch(group)):
+        yield ("group_name",), f"{group!r} is no group name: use letters, digits and underscores."
+
+
+def _kind(entry: Mapping[str, Any], kind_of: Callable[[str], DatasetKind | None]) -> DatasetKind:
+    name = entry.get("type")
+    if isinstance(name, type):
+        name = f"{name.__module__}.{name.__qualname__}"
+    kind = kind_of(str(name))
+    if kind is None:  # a CachedDataset is what it wraps
+        wrapped = entry.get("dataset")
+        return _kind(wrapped if isinstance(wrapped, dict) else {"type": wrapped}, kind_of)
+    return kind
+
+
+def _uncached(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry of a partitioned dataset, where it stands inside that of a CachedDataset."""
+    wrapped = entry.get("dataset")
+    return wrapped if isinstance(wrapped, Mapping) and "partition" in wrapped else entry
+
+
+def _kind_of_type(type_name: str) -> DatasetKind | None:
+    dataset_class = kedro_door.dataset_class(type_name)
+    if issubclass(dataset_class, CachedDataset):
+        return None
+    if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)):
+        return DatasetKind.TRANSIENT
+    return DatasetKind(getattr(dataset_class, "dagster_kind", "persisted"))

@@ -1,0 +1,61 @@
+"""A plan as text, for ``kedro dagster plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..read.dagster_yml import ExecutorOptions, ScheduleOptions
+from .model import JobPlan, ProjectPlan, StepPlan, StepSettings
+
+
+def describe(plan: ProjectPlan) -> str:
+    """Write a plan for people: its jobs with their steps, and who makes which asset.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        Lines of text.
+    """
+    lines: list[str] = []
+    for job in plan.jobs.values():
+        lines += [f"Job {job.name} ({', '.join(_options(job))})", *_table(job.steps), ""]
+    lines += ["Assets", *_table(asset_step.step for asset_step in plan.asset_steps.values())]
+    if plan.external:
+        lines += ["", f"Assets made elsewhere: {', '.join(plan.external)}"]
+    return "\n".join(lines)
+
+
+def _options(job: JobPlan) -> Iterator[str]:
+    yield f"pipeline {' + '.join(job.options.pipeline.names)}"
+    executor, schedule = job.options.executor, job.options.schedule
+    kind = executor.kind if isinstance(executor, ExecutorOptions) else executor
+    yield f"executor {kind or 'of the code location'}"
+    if schedule:
+        cron = schedule.cron_schedule if isinstance(schedule, ScheduleOptions) else schedule
+        yield f"schedule {cron}"
+    yield f"{len(job.steps)} step{'' if len(job.steps) == 1 else 's'}"
+
+
+def _settings(settings: StepSettings) -> Iterator[str]:
+    if settings.retry_policy:
+        yield f"retries {settings.retry_policy.max_retries}"
+    if settings.pool:
+        yield f"pool {settings.pool}"
+    yield from (f"{tag} {value}".rstrip() for tag, value in settings.tags)
+
+
+def _table(steps: Iterable[StepPlan]) -> Iterator[str]:
+    rows = [
+        (
+            step.name,
+            ", ".join(node.name for node in step.nodes),
+            f"{', '.join(step.inputs) or '-'} -> {', '.join(step.outputs) or '-'}",
+            ", ".join(_settings(step.settings)),
+        )
+        for step in steps
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"  {'  '.join(cells)}".rstrip()

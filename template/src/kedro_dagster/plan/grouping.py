@@ -1,0 +1,118 @@
+"""Which nodes share a step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from ..read.dagster_yml import JobOptions
+from .model import DatasetPlan, Nodes, data_inputs, data_outputs
+
+
+def group_nodes(
+    options: JobOptions, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
+) -> list[Nodes]:
+    """Group the nodes of a job, as its ``group_by`` says.
+
+    Args:
+        options: The job's options.
+        pipeline: The nodes.
+        datasets: The datasets they read and write.
+
+    Returns:
+        The groups, each in the order its nodes run.
+    """
+    nodes = pipeline.nodes
+    if options.group_by == "pipeline":
+        return [tuple(nodes)]
+    if options.group_by == "namespace":
+        by_name = {node.name: node for node in nodes}
+        groups = pipeline.group_nodes_by("namespace")
+        return [tuple(by_name[name] for name in group.nodes) for group in groups]
+    if options.group_by == "memory":
+        return group_by_memory(nodes, datasets)
+    return [(node,) for node in nodes]
+
+
+def group_by_memory(nodes: Sequence[Node], datasets: Mapping[str, DatasetPlan]) -> list[Nodes]:
+    """Put nodes between which a transient dataset is passed into one group."""
+    parent = list(range(len(nodes)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    producer = {name: index for index, node in enumerate(nodes) for name in data_outputs(node)}
+    for index, node in enumerate(nodes):
+        for name in data_inputs(node):
+            if name in producer and not _persisted(datasets, name):
+                first, second = sorted((root(index), root(producer[name])))
+                parent[second] = first
+    groups: dict[int, list[Node]] = defaultdict(list)
+    for index, node in enumerate(nodes):
+        groups[root(index)].append(node)
+    return [tuple(group) for group in groups.values()]
+
+
+def _persisted(datasets: Mapping[str, DatasetPlan], name: str) -> bool:
+    return name in datasets and datasets[name].persisted
+
+
+def group_graph(groups: Sequence[Nodes]) -> dict[Nodes, set[Nodes]]:
+    """For each group, the groups it reads from."""
+    producer = {name: group for group in groups for node in group for name in data_outputs(node)}
+    return {
+        group: {
+            producer[name]
+            for node in group
+            for name in data_inputs(node)
+            if name in producer and producer[name] is not group
+        }
+        for group in groups
+    }
+
+
+def find_cycle(graph: Mapping[Any, Iterable[Any]]) -> list[Any]:
+    """Find nodes of a graph that wait for each other, if there are any."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def cycle_message(cycle: Sequence[Nodes]) -> str:
+    """Say which groups wait for each other, and what to do."""
+    path = " -> ".join("+".join(node.name for node in group) for group in cycle)
+    return (
+        f"this grouping makes steps wait for each other: {path}. Group by 'pipeline', or leave "
+        "group_by out."
+    )
+
+
+def group_label(nodes: Nodes) -> str:
+    """A name for a group of nodes: the node's, the namespace they share, or first to last."""
+    if len(nodes) == 1:
+        return str(nodes[0].name)
+    namespaces = {(node.namespace or "").split(".")[0] for node in nodes}
+    if len(namespaces) == 1 and (shared := namespaces.pop()):
+        return shared
+    return f"{nodes[0].name}_to_{nodes[-1].name}"
+
+
+def merge_cycles(groups: list[Nodes], order: Sequence[Node]) -> list[Nodes]:
+    """Join groups that wait for each other: a step cannot wait for its own middle."""
+    position = {node: index for index, node in enumerate(order)}
+    while cycle := find_cycle(group_graph(groups)):
+        members = set(cycle)
+        joined = sorted((node for group in members for node in group), key=position.__getitem__)
+        groups = [group for group in groups if group not in members]
+        groups.append(tuple(joined))
+    return groups

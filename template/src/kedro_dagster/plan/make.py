@@ -1,0 +1,123 @@
+"""Plan a project: which nodes each job runs, and what their datasets are.
+
+Planning is made of pure functions, and takes time linear in nodes, datasets and partition keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kedro.pipeline import Pipeline
+
+from ..errors import DagsterConfigError, Mistake
+from ..read.project import KedroProject
+from .checks import mapping_mistakes, sensor_mistakes, undefined_names
+from .datasets import plan_datasets
+from .grouping import cycle_message, find_cycle, group_graph, group_nodes
+from .model import JobPlan, ProjectPlan, StepPlan
+from .node_options import NodeOptionsResolver
+from .partitions import job_partitioning
+from .select import select_pipeline
+from .steps import StepRegistry, plan_asset_steps, plan_job_steps
+
+
+def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> ProjectPlan:
+    """Plan a project.
+
+    Args:
+        project: The project, with its pipelines and its ``dagster.yml``.
+        mistakes: What else is known to be wrong, to be told with all the rest.
+
+    Returns:
+        The plan.
+
+    Raises:
+        DagsterConfigError: With every mistake in ``dagster.yml`` and in the catalog entries of
+            the datasets it leads to.
+    """
+    mistakes = [*project.mistakes, *mistakes, *undefined_names(project)]
+    pipelines: dict[str, Pipeline] = {}
+    for name, options in project.config.jobs.items():
+        selection = select_pipeline(project, name, options.pipeline)
+        if isinstance(selection, Pipeline):
+            pipelines[name] = selection
+        else:
+            mistakes += selection
+    datasets, faults = plan_datasets(project, pipelines.values())
+    mistakes += faults
+    misfits = [] if faults else list(mapping_mistakes(project, pipelines.values(), datasets))
+    mistakes += misfits
+    settings = _node_settings(project)
+    steps, jobs = StepRegistry(settings), {}
+    for name, pipeline in pipelines.items():
+        options = project.config.jobs[name]
+        groups = group_nodes(options, pipeline, datasets)
+        if cycle := find_cycle(group_graph(groups)):
+            mistakes.append(project.mistake(("jobs", name, "group_by"), cycle_message(cycle)))
+        if faults or misfits:
+            continue  # what a step is depends on what its datasets are
+        try:
+            partitioning, fans_out = job_partitioning(options, pipeline, datasets)
+            found = plan_job_steps(name, groups, datasets, steps, fans_out)
+        except ValueError as error:
+            mistakes.append(project.mistake(("jobs", name, "pipeline"), str(error)))
+            continue
+        jobs[name] = JobPlan(name, options, pipeline, tuple(found), partitioning)
+    if not faults:
+        mistakes += sensor_mistakes(project, datasets, jobs)
+    asset_plans = [] if faults else plan_asset_steps(pipelines, datasets, steps)
+    mistakes += (project.mistake(*mistake) for mistake in settings.mistakes.items())
+    if mistakes:
+        raise DagsterConfigError(mistakes)
+
+    names = steps.names(reserved=jobs)
+
+    def named(step: StepPlan) -> StepPlan:
+        return replace(step, name=names[step.name])
+
+    jobs = {name: replace(job, steps=tuple(map(named, job.steps))) for name, job in jobs.items()}
+    asset_steps = {
+        names[plan.step.name]: replace(plan, step=named(plan.step)) for plan in asset_plans
+    }
+    made = {name for asset_step in asset_steps.values() for name in asset_step.upstream}
+    return ProjectPlan(
+        project=project,
+        datasets=datasets,
+        jobs=jobs,
+        asset_steps=asset_steps,
+        external=tuple(
+            name for name, dataset in datasets.items() if dataset.persisted and name not in made
+        ),
+        parameters=flatten_parameters(project.parameters),
+    )
+
+
+def _node_settings(project: KedroProject) -> NodeOptionsResolver:
+    settings = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
+    if settings.mistakes:  # which are none where a pipeline that no job runs has such nodes
+        settings = NodeOptionsResolver(project.config.nodes, project.all_pipelines().values())
+    return settings
+
+
+def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Name each parameter, at every depth, as node inputs do.
+
+    Args:
+        parameters: The parameters as ``parameters.yml`` gives them.
+
+    Returns:
+        The value of ``parameters`` and of each ``params:`` name.
+    """
+    flat: dict[str, Any] = {"parameters": parameters}
+
+    def add(path: str, value: Any) -> None:
+        flat[f"params:{path}"] = value
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                add(f"{path}.{key}", inner)
+
+    for key, value in parameters.items():
+        add(str(key), value)
+    return flat

@@ -1,0 +1,279 @@
+"""What runs: the datasets, steps and jobs of a project, as plain data.
+
+Of Kedro's objects a plan holds only nodes and pipelines, and of Dagster's only partitions and
+their mappings.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from ..doors.kedro import strip_transcoding
+from ..read.dagster_yml import JobOptions, RetryOptions
+from ..read.partition_entry import Partitioning
+from ..read.partition_keys import PartitionScope
+from ..read.project import KedroProject
+
+Nodes: TypeAlias = tuple[Node, ...]
+
+
+class DatasetKind(Enum):
+    """What becomes of a dataset's data."""
+
+    PERSISTED = "persisted"
+    TRANSIENT = "transient"
+    PARTITIONED = "partitioned"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """A Kedro dataset that nodes of the project read or write; transcoded names are one.
+
+    Args:
+        name: Its name in Kedro.
+        identifier: Its name where Dagster wants an identifier: inputs and outputs of ops.
+        kind: What becomes of its data.
+        variants: Its names with their transcoding, the persisted ones first.
+        type: The ``type`` of its catalog entry.
+        versioned: Whether each run saves a version of its own.
+        metadata: The ``metadata`` of its catalog entry.
+        partitioning: Its partitions and their mappings, where it has any.
+    """
+
+    name: str
+    identifier: str
+    kind: DatasetKind
+    variants: tuple[str, ...]
+    type: str
+    versioned: bool
+    metadata: Mapping[str, Any]
+    partitioning: Partitioning | None = None
+
+    @property
+    def persisted(self) -> bool:
+        """Whether it is an asset, rather than a value in memory."""
+        return self.kind is not DatasetKind.TRANSIENT
+
+    @property
+    def asset_key(self) -> list[str]:
+        """The path of its asset: the name split on dots."""
+        return self.name.split(".")
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What ``nodes:`` in ``dagster.yml`` says of the nodes of a step.
+
+    Args:
+        retry_policy: When the step is tried again.
+        pool: The concurrency pool it runs in.
+        tags: Dagster tags of its op, by name; what is no text is JSON.
+    """
+
+    retry_policy: RetryOptions | None = None
+    pool: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One or more nodes that run together, in one process and in order.
+
+    Args:
+        name: The name of the op.
+        nodes: The nodes, in the order they run; none where it just waits for the steps that give
+            a nothing dataset, one for each partition key.
+        inputs: Datasets that come from outside of the step.
+        outputs: Datasets that the step gives to others, or leaves behind.
+        scopes: The partitions it may touch, by dataset, where they are known before the run.
+        keys: The partition keys it is one of the steps for, in a job that fans out.
+        settings: How Dagster runs it.
+    """
+
+    name: str
+    nodes: Nodes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    scopes: Mapping[str, PartitionScope] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    settings: StepSettings = StepSettings()
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters that the nodes take."""
+        names = (name for node in self.nodes for name in node.inputs if is_parameter(name))
+        return list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """A job: the steps of a filtered pipeline.
+
+    Args:
+        name: The job's name.
+        options: What ``dagster.yml`` says of it.
+        pipeline: The pipeline it runs.
+        steps: Its steps, in an order in which they could run.
+        partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
+    """
+
+    name: str
+    options: JobOptions
+    pipeline: Pipeline
+    steps: tuple[StepPlan, ...]
+    partitioning: Partitioning | None = None
+
+    @functools.cached_property
+    def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
+        """The steps that give each dataset, by partition key, or ``None`` for all of it.
+
+        Those that another step without nodes waits for stand at the name with a slash.
+        """
+        found: dict[str, dict[str | None, list[StepPlan]]] = {}
+        for step in self.steps:
+            for name in step.outputs:
+                if not step.nodes:
+                    found[f"/{name}"] = found.pop(name)
+                scope = step.scopes.get(name)
+                for key in scope.keys if scope else (None,):
+                    found.setdefault(name, {}).setdefault(key, []).append(step)
+        return found
+
+    def producers(self, step: StepPlan, name: str) -> list[StepPlan]:
+        """The steps that give a step one of its inputs: for each partition key, the one it needs.
+
+        Args:
+            step: The step.
+            name: The dataset.
+
+        Returns:
+            The steps, each once; none where the dataset comes from outside of the job.
+        """
+        by_key = self._producers.get(name if step.nodes else f"/{name}", {})
+        scope = step.scopes.get(name)
+        keys: Iterable[str | None] = by_key if scope is None else (*scope.keys, None)
+        return list({id(one): one for key in keys for one in by_key.get(key, ())}.values())
+
+
+@dataclass(frozen=True)
+class AssetStepPlan:
+    """A step of the asset layer: all nodes between which values are passed in memory.
+
+    Args:
+        step: The nodes; its outputs are the assets.
+        upstream: For each asset, the datasets it is made from.
+        transient: Datasets passed between the nodes in memory.
+        partitioning: The partitions of the assets, where they have any.
+    """
+
+    step: StepPlan
+    upstream: Mapping[str, tuple[str, ...]]
+    transient: frozenset[str]
+    partitioning: Partitioning | None = None
+
+    def nodes_for(self, assets: Iterable[str]) -> Nodes:
+        """The nodes that must run to make some of the assets, and no others.
+
+        Args:
+            assets: Names of datasets.
+
+        Returns:
+            The nodes, in the order they run.
+        """
+        return nodes_making(self.step.nodes, set(assets), self.transient)
+
+
+@dataclass(frozen=True)
+class ProjectPlan:
+    """All that is rendered as Dagster objects.
+
+    Args:
+        project: The project it was made of.
+        datasets: The datasets of all jobs.
+        jobs: The jobs by name.
+        asset_steps: The steps of the asset layer, by the name of their op.
+        external: Persisted datasets that no step of the asset layer makes.
+        parameters: The value of ``parameters`` and of each ``params:`` name.
+    """
+
+    project: KedroProject
+    datasets: Mapping[str, DatasetPlan]
+    jobs: Mapping[str, JobPlan]
+    asset_steps: Mapping[str, AssetStepPlan]
+    external: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(repr=False)
+
+    @functools.cached_property
+    def by_identifier(self) -> Mapping[str, DatasetPlan]:
+        """The datasets by the name of the op inputs and outputs that stand for them."""
+        return {dataset.identifier: dataset for dataset in self.datasets.values()}
+
+    def pipeline_names(self, job_name: str) -> list[str]:
+        """The registered pipelines that a run is of; ``__default__`` for assets."""
+        job = self.jobs.get(job_name)
+        return job.options.pipeline.names if job else ["__default__"]
+
+    def kedro_steps(self, job_name: str) -> set[str]:
+        """The names of the ops that run Kedro nodes, in a job of this plan or in any other."""
+        job = self.jobs.get(job_name)
+        return {step.name for step in job.steps} if job else set(self.asset_steps)
+
+    def nodes_to_recover(self, job: JobPlan, steps: Iterable[StepPlan]) -> Nodes:
+        """The nodes that must run again, before steps whose transient inputs are lost.
+
+        Args:
+            job: The job.
+            steps: Those of its steps that are to run.
+
+        Returns:
+            The nodes of other steps that make these inputs, in the order they run.
+        """
+        steps = tuple(steps)
+        own = {node for step in steps for node in step.nodes}
+        transient = frozenset(
+            name for name, dataset in self.datasets.items() if not dataset.persisted
+        )
+        lost = {name for step in steps for name in step.inputs if name in transient}
+        others = [node for node in job.pipeline.nodes if node not in own]
+        return nodes_making(others, lost, transient)
+
+
+def is_parameter(name: str) -> bool:
+    """Whether a node's input is a parameter: ``parameters`` or ``params:...``."""
+    return name == "parameters" or name.startswith("params:")
+
+
+def data_inputs(node: Node) -> Iterator[str]:
+    """The datasets a node reads, parameters left out and transcoded names as one."""
+    return (strip_transcoding(name) for name in node.inputs if not is_parameter(name))
+
+
+def data_outputs(node: Node) -> Iterator[str]:
+    """The datasets a node writes, transcoded names as one."""
+    return map(strip_transcoding, node.outputs)
+
+
+def nodes_making(nodes: Sequence[Node], wanted: set[str], transient: frozenset[str]) -> Nodes:
+    """Of nodes in order, those that make some datasets, by way of transient ones."""
+    needed = []
+    for node in reversed(nodes):
+        if wanted.intersection(data_outputs(node)):
+            needed.append(node)
+            wanted.update(transient.intersection(data_inputs(node)))
+    return tuple(reversed(needed))
+
+
+def partitioned_in(
+    names: Iterable[str], datasets: Mapping[str, DatasetPlan]
+) -> dict[str, Partitioning]:
+    """Of some datasets, those that are partitioned, each with its partitioning."""
+    partitionings = ((name, datasets[name].partitioning) for name in names)
+    return {name: partitioning for name, partitioning in partitionings if partitioning}

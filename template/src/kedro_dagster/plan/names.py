@@ -1,0 +1,48 @@
+"""Names in Dagster: of datasets and steps, and of the resources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from dagster._core.definitions.utils import DISALLOWED_NAMES
+
+from ..utils import INVALID_CHARACTER, digest
+
+
+def unique_names(
+    names: Iterable[str], form: Callable[[str], str], reserved: Iterable[str] = ()
+) -> Mapping[str, str]:
+    """Give each Kedro name a valid Dagster name of its own.
+
+    Where two names would become one, the first in sorted order keeps it and the others get a
+    suffix made of their Kedro name, so that no name depends on the order of definition.
+
+    Args:
+        names: Kedro names.
+        form: How one of them is written in Dagster.
+        reserved: Dagster names that are taken already.
+
+    Returns:
+        Each Kedro name with its Dagster name.
+    """
+    table: dict[str, str] = {}
+    taken = {*reserved, *DISALLOWED_NAMES, ""}
+    for name in sorted(set(names)):
+        formatted = INVALID_CHARACTER.sub("_", form(name))
+        if formatted in taken:
+            formatted = f"{formatted}_{digest(name)[:8]}"
+        taken.add(formatted)
+        table[name] = formatted
+    return table
+
+
+KEDRO = "kedro"
+
+
+KEDRO_IO_MANAGER = "kedro_io_manager"
+
+
+IO_MANAGER = "io_manager"
+
+
+TRANSIENT_IO_MANAGER = "kedro_transient_io_manager"

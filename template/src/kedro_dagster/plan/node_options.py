@@ -1,0 +1,138 @@
+"""What ``nodes:`` in ``dagster.yml`` says of a node, and of the nodes that share a step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from ..errors import did_you_mean
+from ..read.dagster_yml import KeyPath, NodeOptions
+from .model import Nodes, StepSettings
+
+_WILDCARD = re.compile(r"[*?]|\[.+\]")
+
+
+_FOR_ALL, _TAG, _NAMESPACE, _PATTERN, _NAME = range(5)
+
+
+class _Choice(NamedTuple):
+    """A value of a setting, for a node.
+
+    Args:
+        rank: How specific the key is that gives it: its kind, then how deep or long it is.
+        key: The key under ``nodes``.
+        value: The value; ``None`` for none.
+    """
+
+    rank: tuple[int, int]
+    key: str
+    value: Any
+
+
+class NodeOptionsResolver:
+    """Finds the settings of steps: each one from the most specific key that gives it.
+
+    Args:
+        entries: What ``dagster.yml`` has under ``nodes``.
+        pipelines: The project's pipelines.
+    """
+
+    def __init__(self, entries: Mapping[str, NodeOptions], pipelines: Iterable[Pipeline]) -> None:
+        nodes = [node for pipeline in pipelines for node in pipeline.nodes] if entries else []
+        known = {key for node in nodes for key in _keys(node)}
+        names = {node.name for node in nodes}
+        self._values = {key: dict(_settings(options)) for key, options in entries.items()}
+        self._patterns = [key for key in entries if key not in known and _WILDCARD.search(key)]
+        self.mistakes: dict[KeyPath, str] = {}
+        for key in entries:
+            if key in self._patterns:
+                if not any(fnmatchcase(name, key) for name in names):
+                    self.mistakes["nodes", key] = (
+                        f"no node has a name like this. {did_you_mean(key, names)}"
+                    )
+            elif key not in known:
+                kind = key.partition(":")[0] if key.startswith(("tag:", "namespace:")) else "node"
+                alike = {one for one in known if one.startswith(f"{kind}:")} or names
+                self.mistakes["nodes", key] = (
+                    f"there is no {kind} of this name. {did_you_mean(key, alike)}"
+                )
+
+    def of(self, nodes: Nodes) -> StepSettings:
+        """Find the settings of the nodes that share a step.
+
+        What a node has only from a pattern for all of them, ``*``, yields to what another one has
+        for itself. Else they must agree; where they do not, that is added to ``mistakes``.
+
+        Args:
+            nodes: The nodes.
+
+        Returns:
+            The settings.
+        """
+        found: dict[KeyPath, tuple[Node, _Choice]] = {}
+        for node in nodes if self._values else ():
+            for path, choice in self._of_node(node).items():
+                if path not in found or found[path][1].rank[0] == _FOR_ALL:
+                    found[path] = node, choice
+                    continue
+                first, chosen = found[path]
+                if choice.rank[0] != _FOR_ALL and choice.value != chosen.value:
+                    place = ("nodes", choice.key, *path)
+                    self.mistakes.setdefault(
+                        place,
+                        f"nodes {first.name!r} and {node.name!r} share a step, and "
+                        f"{first.name!r} has another value (from {chosen.key!r}). Give both the "
+                        "same, or make two steps of them: save what passes between them, or "
+                        "leave out 'group_by'.",
+                    )
+        tags = sorted((path[1], one.value) for path, (_, one) in found.items() if path[1:])
+        others = {path[0]: one.value for path, (_, one) in found.items() if not path[1:]}
+        return StepSettings(tags=tuple(tags), **others)
+
+    def _of_node(self, node: Node) -> dict[KeyPath, _Choice]:
+        """The settings of a node, each under the keys that lead to it from the node's own."""
+        found: dict[KeyPath, _Choice] = {}
+        for rank, key in sorted(self._matching(node), reverse=True):
+            for path, value in self._values[key].items():
+                choice = found.setdefault(path, _Choice(rank, key, value))
+                if choice.rank == rank and choice.value != value:
+                    place = ("nodes", key, *path)
+                    self.mistakes.setdefault(
+                        place,
+                        f"node {node.name!r} has another value from {choice.key!r}, which is as "
+                        "specific. Write this setting under the node's name.",
+                    )
+        return {path: choice for path, choice in found.items() if choice.value is not None}
+
+    def _matching(self, node: Node) -> Iterator[tuple[tuple[int, int], str]]:
+        yield from ((rank, key) for key, rank in _keys(node).items() if key in self._values)
+        for pattern in self._patterns:
+            if fnmatchcase(node.name, pattern):
+                length = len(re.sub("[*?]", "", pattern))
+                yield (_PATTERN if length else _FOR_ALL, length), pattern
+
+
+def _keys(node: Node) -> dict[str, tuple[int, int]]:
+    """The keys under ``nodes`` that mean a node, but for patterns, and how specific each is."""
+    return {
+        **{f"tag:{tag}": (_TAG, 0) for tag in node.tags},
+        **{
+            f"namespace:{prefix}": (_NAMESPACE, prefix.count("."))
+            for prefix in node.namespace_prefixes
+            if prefix
+        },
+        node.name: (_NAME, 0),
+    }
+
+
+def _settings(options: NodeOptions) -> Iterator[tuple[KeyPath, Any]]:
+    """What is given, each tag being a setting of its own."""
+    for name in options.model_fields_set - {"tags"}:
+        yield (name,), getattr(options, name)
+    for tag, value in options.tags.items():
+        yield ("tags", tag), value

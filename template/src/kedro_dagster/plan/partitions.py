@@ -1,0 +1,309 @@
+"""Which partitions a step is for, and which ones it may touch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.partitions.utils.mapping import infer_partition_mapping
+from dagster._core.instance import DynamicPartitionsStore
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from ..doors.kedro import strip_transcoding
+from ..errors import did_you_mean
+from ..read.dagster_yml import JobOptions
+from ..read.partition_entry import Partitioning, all_keys, typed_keys
+from ..read.partition_keys import PartitionScope
+from .model import (
+    DatasetKind,
+    DatasetPlan,
+    JobPlan,
+    Nodes,
+    data_inputs,
+    data_outputs,
+    partitioned_in,
+)
+
+
+def driving_dataset(
+    node: Node, datasets: Mapping[str, DatasetPlan]
+) -> tuple[str, Partitioning] | None:
+    """The dataset whose partitions a node runs for, one at a time; none where it wants them all.
+
+    It is one that the node writes, or one that it reads where it writes no data.
+
+    Raises:
+        ValueError: The node's outputs have no partitions in common.
+    """
+    written = partitioned_in(data_outputs(node), datasets)
+    data = [
+        name
+        for name in data_outputs(node)
+        if name not in written and datasets[name].kind is not DatasetKind.NOTHING
+    ]
+    if written:
+        first = next(iter(written))
+        other = [name for name in written if written[name].definition != written[first].definition]
+        if data or other:
+            raise ValueError(
+                f"node {node.name!r} writes {first!r} and {(data + other)[0]!r}, which do not "
+                "have the same partitions. Make two nodes of it."
+            )
+        return first, written[first]
+    read = partitioned_in(data_inputs(node), datasets)
+    first = next(iter(read), "")
+    if data or any(other.definition != read[first].definition for other in read.values()):
+        return None
+    return (first, read[first]) if read else None
+
+
+def partitions_for_node(
+    node: Node,
+    datasets: Mapping[str, DatasetPlan],
+    keys: Sequence[str],
+    store: DynamicPartitionsStore | None = None,
+) -> dict[str, PartitionScope]:
+    """Find the partitions that a node may touch when it runs for some partition keys.
+
+    Args:
+        node: The node.
+        datasets: The datasets of the project.
+        keys: Keys of the partitions that it writes, or that it reads if it writes no data; none
+            for all that it reads.
+        store: The Dagster instance, which knows dynamic keys.
+
+    Returns:
+        The partitions, by dataset.
+
+    Raises:
+        ValueError: A mapping does not fit its datasets.
+    """
+    written = partitioned_in(data_outputs(node), datasets)
+    if written and not keys:
+        raise ValueError(
+            f"node {node.name!r} runs for one partition at a time: give the run a partition key."
+        )
+    leader = driving_dataset(node, datasets)
+    keys = typed_keys(leader[1].definition, keys) if leader else ()
+    scopes = dict.fromkeys(written, PartitionScope(keys))
+    for name, partitioning in partitioned_in(data_inputs(node), datasets).items():
+        mappings = {target: partitioning.mapping_to(target) for target in written}
+        wants_all = any(isinstance(one, dg.AllPartitionMapping) for one in mappings.values())
+        if wants_all or not keys:
+            everything = all_keys(partitioning.definition, store)
+            scopes[name] = PartitionScope(everything, optional=not partitioning.is_static)
+        elif not written:
+            scopes[name] = PartitionScope(keys)
+        else:
+            found: dict[str, None] = {}
+            targets = {id(mapping): target for target, mapping in mappings.items()}
+            for target in targets.values():
+                try:
+                    of_target = upstream_keys(partitioning, written[target], target, keys, store)
+                except ValueError as error:
+                    raise ValueError(f"dataset {name!r}, for {target!r}: {error}") from error
+                found.update(dict.fromkeys(of_target))
+            scopes[name] = PartitionScope(tuple(found))
+    return scopes
+
+
+def steps_for_keys(job: JobPlan, wanted: Any) -> frozenset[str]:
+    """Find the steps of a job that fans out which some partition keys concern.
+
+    Args:
+        job: The job.
+        wanted: Keys, or the ``start`` and the ``end`` of a range of keys.
+
+    Returns:
+        Names of steps: those for these keys, those of other partitions that are made from them
+        or that they are made from, and those that are for no key at all.
+
+    Raises:
+        ValueError: The job has no such key, or this is neither of the two.
+    """
+    chosen = _chosen_keys(job, wanted)
+    sources = {
+        step.name: [
+            one.name for name in step.inputs for one in job.producers(step, name) if one.keys
+        ]
+        for step in job.steps
+    }
+    concerned = {step.name for step in job.steps if not step.keys}
+    keyed = [step for step in job.steps if step.keys]
+    concerned.update(step.name for step in keyed if step.keys[0] in chosen[step.nodes])
+    others = dict.fromkeys(step.name for step in keyed if not chosen[step.nodes])
+    reached = {step.name for step in keyed} & concerned
+    for name in others:  # what is made from the chosen partitions
+        if reached.intersection(sources[name]):
+            reached.add(name)
+    for step in reversed(keyed):  # and what these are made from
+        if step.name in reached:
+            reached.update(others.keys() & sources[step.name])
+    return frozenset(concerned | reached)
+
+
+def _chosen_keys(job: JobPlan, wanted: Any) -> dict[Nodes, set[str]]:
+    """By nodes, the partition keys of theirs that are wanted."""
+    is_range = isinstance(wanted, Mapping) and wanted.keys() == {"start", "end"}
+    if not is_range and not (isinstance(wanted, Sequence) and wanted):
+        raise ValueError(
+            f"partition_keys: give a list of keys, or {{start: ..., end: ...}}, not {wanted!r}."
+        )
+    given = (wanted["start"], wanted["end"]) if is_range else wanted
+    asked = (given,) if isinstance(given, str) else tuple(map(str, given))
+    keys_of: dict[Nodes, list[str]] = defaultdict(list)
+    for step in job.steps:
+        keys_of[step.nodes].extend(step.keys)
+        if not step.keys and step.scopes.keys() & set(step.outputs):
+            raise ValueError(
+                f"partition_keys: step {step.name!r} of job {job.name!r} runs several nodes for "
+                "all partitions at once. Leave out 'group_by'."
+            )
+    known = {key for keys in keys_of.values() for key in keys}
+    for key in asked:
+        if key not in known:
+            raise ValueError(
+                f"partition_keys: job {job.name!r} has no partition {key!r}. "
+                f"{did_you_mean(key, known)}"
+            )
+    if not is_range:
+        return {nodes: set(asked).intersection(keys) for nodes, keys in keys_of.items()}
+    start, end = asked
+    chosen = {
+        nodes: set(keys[keys.index(start) : keys.index(end) + 1])
+        for nodes, keys in keys_of.items()
+        if {start, end} <= set(keys)
+    }
+    if not any(chosen.values()):
+        raise ValueError(
+            f"partition_keys: no dataset of job {job.name!r} has partitions from {start!r} to "
+            f"{end!r}."
+        )
+    return {nodes: chosen.get(nodes, set()) for nodes in keys_of}
+
+
+def steps_per_partition(
+    group: Nodes, datasets: Mapping[str, DatasetPlan]
+) -> list[tuple[tuple[str, ...], dict[str, PartitionScope]]]:
+    """The steps of a group of nodes: one for each partition key, or one for all."""
+    if len(group) > 1:
+        names = (name for node in group for name in (*data_inputs(node), *data_outputs(node)))
+        whole = partitioned_in(names, datasets).items()
+        return [((), {name: PartitionScope(all_keys(one.definition)) for name, one in whole})]
+    (node,) = group
+    leader = driving_dataset(node, datasets)
+    if leader is None:
+        return [((), partitions_for_node(node, datasets, ()))]
+    return [
+        ((key,), partitions_for_node(node, datasets, [key]))
+        for key in all_keys(leader[1].definition)
+    ]
+
+
+def job_partitioning(
+    options: JobOptions, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
+) -> tuple[Partitioning | None, bool]:
+    """The partitions of which a run of a job takes one, and whether its nodes fan out instead.
+
+    Raises:
+        ValueError: The datasets of the job have partitions that one run cannot hold.
+    """
+    leaders = dict(filter(None, (driving_dataset(node, datasets) for node in pipeline.nodes)))
+    names = list(dict.fromkeys(map(strip_transcoding, sorted(pipeline.datasets()))))
+    involved = partitioned_in((name for name in names if name in datasets), datasets)
+    if options.partitions == "fan_out":
+        for name, partitioning in involved.items():
+            if not partitioning.is_static:
+                raise ValueError(
+                    f"'partitions: fan_out' wants all keys to be known beforehand, and those of "
+                    f"{name!r} are not. Leave it out."
+                )
+        return None, True
+    if options.partitions is None and all(one.fans_out for one in involved.values()):
+        return None, True
+    first = next(iter(leaders), "")
+    for name, partitioning in leaders.items():
+        if partitioning.definition != leaders[first].definition:
+            raise ValueError(
+                f"one run cannot hold the partitions of both {first!r} and {name!r}. Make a job "
+                "for each, or, where all keys are static, 'partitions: fan_out'; or materialise "
+                "the assets, with a backfill."
+            )
+    return leaders.get(first), False
+
+
+def upstream_keys(
+    upstream: Partitioning,
+    downstream: Partitioning,
+    downstream_name: str,
+    keys: Iterable[str],
+    store: DynamicPartitionsStore | None = None,
+) -> tuple[str, ...]:
+    """Ask Dagster which partitions of a dataset some partitions of another are made from.
+
+    Args:
+        upstream: The dataset that is read.
+        downstream: The dataset that is written.
+        downstream_name: Its name, for which the upstream dataset may have a mapping.
+        keys: Keys of the dataset that is written.
+        store: The Dagster instance, which knows dynamic keys.
+
+    Returns:
+        Keys of the dataset that is read.
+
+    Raises:
+        ValueError: The mapping does not fit the two, or leads to keys that do not exist.
+    """
+    up, down = upstream.definition, downstream.definition
+    mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
+    keys = tuple(keys)
+    if type(mapping) is dg.StaticPartitionMapping:
+        sources = upstream.sources[id(mapping)]
+        return tuple(dict.fromkeys(source for key in keys for source in sources.get(key, ())))
+    if type(mapping) is dg.IdentityPartitionMapping and (
+        up == down or (upstream.is_static and upstream.static_keys.issuperset(keys))
+    ):
+        return keys
+    try:
+        with dg.partition_loading_context(dynamic_partitions_store=store):
+            result = mapping.get_upstream_mapped_partitions_result_for_partitions(
+                down.subset_with_partition_keys(keys), down, up
+            )
+            missing = result.required_but_nonexistent_subset.get_partition_keys()
+            found = typed_keys(up, sorted(result.partitions_subset.get_partition_keys()))
+    except Exception as error:  # a mapping of any kind may refuse in its own way
+        raise ValueError(str(error)) from error
+    if missing:
+        raise ValueError(
+            f"{type(mapping).__name__} asks for {', '.join(sorted(missing)[:5])}, which it does "
+            "not have. Give partition_mappings for the dataset."
+        )
+    return found
+
+
+def check_mapping(upstream: Partitioning, downstream: Partitioning, downstream_name: str) -> None:
+    """Ask Dagster whether the partitions of a dataset can be made from those of another.
+
+    Args:
+        upstream: The dataset that is read.
+        downstream: The dataset that is written.
+        downstream_name: Its name, for which the upstream dataset may have a mapping.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    up, down = upstream.definition, downstream.definition
+    mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
+    try:
+        mapping.validate_partition_mapping(up, down)
+    except Exception as error:  # a mapping of any kind may refuse in its own way
+        raise ValueError(f"for {downstream_name!r}: {error}") from error
+    named = set(getattr(mapping, "partition_keys", ()))
+    if upstream.is_static and (unknown := sorted(named - upstream.static_keys)):
+        raise ValueError(
+            f"for {downstream_name!r}: there is no partition {unknown[0]!r}. "
+            f"{did_you_mean(unknown[0], upstream.static_keys)}"
+        )

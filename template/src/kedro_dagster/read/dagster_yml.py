@@ -1,0 +1,387 @@
+"""The models of ``dagster.yml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+from zoneinfo import available_timezones
+
+from dagster import DagsterInvalidDefinitionError
+from dagster._utils.schedules import is_valid_cron_schedule
+from dagster._utils.tags import is_valid_tag_key, normalize_tags
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+
+from ..utils import is_dagster_name
+from ..versions import __version__
+
+KeyPath: TypeAlias = tuple[str, ...]
+
+
+def _dagster_name(value: str) -> str:
+    if not is_dagster_name(value):
+        raise ValueError(
+            f"{value!r} cannot be a name in Dagster. Use letters, digits and underscores, and no "
+            "word of Python's own."
+        )
+    return value
+
+
+def _cron(value: Any) -> Any:
+    crons = value if isinstance(value, list) else [value]
+    if not all(isinstance(cron, str) for cron in crons) or not is_valid_cron_schedule(value):
+        raise ValueError(
+            f"{value!r} is not a cron schedule. Write five fields (minute, hour, day of month, "
+            "month, day of week), such as '0 6 * * 1-5', or '@daily'."
+        )
+    return value
+
+
+def _timezone(value: str) -> str:
+    zones = available_timezones()
+    if value not in zones:
+        (close,) = get_close_matches(value, zones, n=1) or ["Europe/Paris"]
+        raise ValueError(f"{value!r} is not a time zone. Write one like {close!r}.")
+    return value
+
+
+def _helper_version(value: str) -> str:
+    try:
+        fits = SpecifierSet(value, prereleases=True).contains(__version__)
+    except InvalidSpecifier:
+        raise ValueError(f"{value!r} is no range of versions. Write one like '>=0.1'.") from None
+    if not fits:
+        raise ValueError(
+            f"this file is written for kedro_dagster {value}, and the one in use is {__version__}. "
+            "Run `copier update`, or correct the range."
+        )
+    return value
+
+
+def _pool(value: str) -> str:
+    if not value or any(map(str.isspace, value)):
+        raise ValueError(f"{value!r} cannot be a pool. Write a word without spaces.")
+    return value
+
+
+def _op_tags(value: dict[str, Any]) -> dict[str, str | None]:
+    """Write tags as Dagster does: what is no text becomes JSON."""
+    for key in value:
+        if key == "dagster/concurrency_key":
+            raise ValueError(f"{key!r} is no tag to set here. Write a 'pool' instead.")
+        if not is_valid_tag_key(key):
+            raise ValueError(
+                f"{key!r} cannot be a tag in Dagster. Use up to 63 letters, digits, '_', '-' and "
+                "'.', with a namespace before a '/' if you like."
+            )
+    try:
+        given = normalize_tags({key: one for key, one in value.items() if one is not None})
+    except DagsterInvalidDefinitionError as error:
+        raise ValueError(str(error)) from error
+    return {key: given.get(key) for key in value}
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _level(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) and value.upper() in LEVELS else value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int)) else value
+
+
+def _name_or_options(value: Any) -> str:
+    return "name" if isinstance(value, str) else "options"
+
+
+Level = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
+
+
+LEVELS = get_args(Level)
+
+
+DagsterName = Annotated[str, AfterValidator(_dagster_name)]
+
+
+Cron = Annotated[str | list[str], BeforeValidator(_cron)]
+
+
+TimeZone = Annotated[str, AfterValidator(_timezone)]
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+
+
+GroupBy = Literal["memory", "namespace", "pipeline"]
+
+
+class Options(BaseModel):
+    """Base of the models of ``dagster.yml``: frozen, and no key is let through unread."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, coerce_numbers_to_str=True
+    )
+
+
+class DevOptions(Options):
+    """Options of ``kedro dagster dev``, as ``dagster dev`` takes them.
+
+    Args:
+        log_level: Lowest level of the log records that the servers print.
+        log_format: How they print them.
+        host: Address the UI listens on.
+        port: Port the UI listens on.
+        live_data_poll_rate: How often the UI asks for new data, in milliseconds.
+    """
+
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
+    log_format: Literal["colored", "json", "rich"] = "colored"
+    host: str = "127.0.0.1"
+    port: int = Field(default=3000, ge=0, le=65535)
+    live_data_poll_rate: int = Field(default=2000, ge=0)
+
+
+class ScheduleOptions(Options):
+    """When a job runs by itself; becomes a Dagster schedule.
+
+    Args:
+        cron_schedule: Cron string, or a list of them.
+        execution_timezone: IANA time zone of the cron schedule; UTC where none is given.
+        description: What the UI says of the schedule.
+        metadata: More to show in the UI.
+        default_status: Whether the schedule is on before anybody has switched it.
+        runtime_params: Kedro runtime parameters of the runs it starts.
+    """
+
+    cron_schedule: Cron
+    execution_timezone: TimeZone | None = None
+    description: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+    runtime_params: dict[str, Any] = Field(default_factory=dict)
+
+
+class LoggerOptions(Options):
+    """A Dagster logger, in the words of :func:`logging.config.dictConfig`.
+
+    Args:
+        level: Lowest level it lets through (``log_level`` is the same).
+        handlers: Handlers by name.
+        formatters: Formatters by name, for the handlers.
+        filters: Filters by name, for the handlers.
+    """
+
+    level: Annotated[Level, BeforeValidator(_level)] = Field(
+        default="INFO", validation_alias=AliasChoices("level", "log_level")
+    )
+    handlers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    formatters: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    filters: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class ExecutorOptions(Options):
+    """A Dagster executor and its options: ``{multiprocess: {max_concurrent: 2}}``.
+
+    The options are checked against the executor's own Dagster schema, not here.
+
+    Args:
+        kind: The executor's name, or the dotted path of any ``dagster.ExecutorDefinition``.
+        options: Its configuration.
+    """
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"kind": value}
+        if isinstance(value, Mapping) and len(value) == 1:
+            ((kind, options),) = value.items()
+            if options is None or isinstance(options, Mapping):
+                return {"kind": str(kind), "options": options or {}}
+        raise ValueError(
+            f"an executor is one name with its options, such as "
+            f"{{multiprocess: {{max_concurrent: 2}}}}; this is {value!r}."
+        )
+
+
+class PipelineOptions(Options):
+    """Which nodes of which Kedro pipelines a job runs: the arguments of ``Pipeline.filter``.
+
+    Args:
+        pipeline_name: A registered pipeline.
+        pipeline_names: Several, whose sum is run (``kedro run --pipelines``).
+        tags: Nodes with any of these tags.
+        from_nodes: These nodes and all that depend on them.
+        to_nodes: These nodes and all they depend on.
+        node_names: Exactly these nodes.
+        from_inputs: All nodes that depend on these datasets.
+        to_outputs: All nodes that these datasets depend on.
+        node_namespaces: Nodes in these namespaces (``node_namespace`` for one).
+    """
+
+    pipeline_name: str | None = None
+    pipeline_names: Names = Field(default_factory=list)
+    tags: Names | None = None
+    from_nodes: Names | None = None
+    to_nodes: Names | None = None
+    node_names: Names | None = None
+    from_inputs: Names | None = None
+    to_outputs: Names | None = None
+    node_namespaces: Names | None = Field(
+        default=None, validation_alias=AliasChoices("node_namespaces", "node_namespace")
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_name(self) -> PipelineOptions:
+        if self.pipeline_name and self.pipeline_names:
+            raise ValueError("give either pipeline_name or pipeline_names, not both.")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The registered pipelines to sum up; ``__default__`` where none is named."""
+        return self.pipeline_names or [self.pipeline_name or "__default__"]
+
+    @property
+    def filters(self) -> dict[str, list[str] | None]:
+        """The keyword arguments for ``Pipeline.filter``."""
+        return self.model_dump(exclude={"pipeline_name", "pipeline_names"})
+
+
+Name = Annotated[str, Tag("name")]
+
+
+ExecutorReference = Annotated[
+    Name | Annotated[ExecutorOptions, Tag("options")], Discriminator(_name_or_options)
+]
+
+
+ScheduleReference = Annotated[
+    Name | Annotated[ScheduleOptions, Tag("options")], Discriminator(_name_or_options)
+]
+
+
+LoggerReference = Annotated[
+    Name | Annotated[LoggerOptions, Tag("options")], Discriminator(_name_or_options)
+]
+
+
+class JobOptions(Options):
+    """A Dagster job: a Kedro pipeline, how it is run and when.
+
+    Args:
+        pipeline: Which nodes it runs.
+        executor: Name of one of ``executors``, or one written in place.
+        schedule: Name of one of ``schedules``, or one written in place.
+        loggers: Names of ``loggers``, or loggers written in place.
+        group_by: Which nodes share a step: all nodes between which values are passed in memory,
+            all nodes of a namespace, or all. By default each node is a step of its own.
+        partitions: ``fan_out`` to run all partitions in one run, ``per_run`` for one in each run;
+            by default static ones fan out, and all others are one in each run.
+        description: What the UI says of the job.
+        tags: Dagster tags of its runs.
+    """
+
+    pipeline: PipelineOptions
+    executor: ExecutorReference | None = None
+    schedule: ScheduleReference | None = None
+    loggers: list[LoggerReference] = Field(default_factory=list)
+    group_by: GroupBy | None = None
+    partitions: Literal["fan_out", "per_run"] | None = None
+    description: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class RetryOptions(Options):
+    """When a step that has failed is tried again: a ``dagster.RetryPolicy``.
+
+    Args:
+        max_retries: How often at most.
+        delay: Seconds before the next attempt.
+        backoff: How the delay grows with each attempt.
+        jitter: How the delay is varied at random.
+    """
+
+    max_retries: int = Field(default=1, ge=0)
+    delay: float | None = Field(default=None, ge=0)
+    backoff: Annotated[Literal["LINEAR", "EXPONENTIAL"] | None, BeforeValidator(_upper)] = None
+    jitter: Annotated[Literal["FULL", "PLUS_MINUS"] | None, BeforeValidator(_upper)] = None
+
+    @model_validator(mode="after")
+    def _delay_to_vary(self) -> RetryOptions:
+        if self.delay is None and (self.backoff or self.jitter):
+            raise ValueError("backoff and jitter vary the delay: give it too, in seconds.")
+        return self
+
+
+class NodeOptions(Options):
+    """How Dagster runs some nodes; ``null`` takes a setting away that they have from elsewhere.
+
+    Args:
+        retry_policy: When they are tried again.
+        pool: The concurrency pool they run in.
+        tags: Dagster tags of their ops, such as ``dagster-k8s/config``; values may be nested.
+    """
+
+    retry_policy: RetryOptions | None = None
+    pool: Annotated[str, AfterValidator(_pool)] | None = None
+    tags: Annotated[dict[str, Any], AfterValidator(_op_tags)] = Field(default_factory=dict)
+
+
+class SensorOptions(Options):
+    """Runs a job for each new file of a dataset with dynamic partitions.
+
+    Args:
+        dataset: The dataset, a ``DagsterPartitionedDataset`` whose folder is looked into.
+        job: The job that is run for each new partition.
+        minimum_interval_seconds: Seconds between two looks.
+        description: What the UI says of the sensor.
+        default_status: Whether the sensor is on before anybody has switched it.
+    """
+
+    dataset: str
+    job: str
+    minimum_interval_seconds: int = Field(default=30, ge=1)
+    description: str | None = None
+    default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+
+
+class KedroDagsterConfig(Options):
+    """The whole of ``dagster.yml``.
+
+    Args:
+        requires_helper: Versions of this package that the file is written for.
+        dev: Options of ``kedro dagster dev``.
+        executors: Executors by the name that jobs call them.
+        schedules: Schedules by name.
+        loggers: Loggers by name.
+        nodes: Settings of nodes by name, pattern, ``namespace:name`` or ``tag:name``.
+        sensors: Sensors for new partitions, by their Dagster name.
+        jobs: Jobs by their Dagster name.
+    """
+
+    requires_helper: Annotated[str, AfterValidator(_helper_version)] = ""
+    dev: DevOptions = Field(default_factory=DevOptions)
+    executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
+    schedules: dict[DagsterName, ScheduleOptions] = Field(default_factory=dict)
+    loggers: dict[str, LoggerOptions] = Field(default_factory=dict)
+    nodes: dict[str, NodeOptions] = Field(default_factory=dict)
+    sensors: dict[DagsterName, SensorOptions] = Field(default_factory=dict)
+    jobs: dict[DagsterName, JobOptions] = Field(default_factory=dict)

@@ -1,0 +1,114 @@
+"""One readable message for each mistake in ``dagster.yml``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import did_you_mean
+from .dagster_yml import KedroDagsterConfig, KeyPath
+
+
+def parse_config(
+    raw: Mapping[str, Any],
+) -> tuple[KedroDagsterConfig, list[tuple[KeyPath, str]]]:
+    """Read ``dagster.yml``, setting aside the entries that cannot be read.
+
+    Args:
+        raw: The file's content.
+
+    Returns:
+        The configuration made of all sound entries, so that these can be checked further, and
+        each mistake as the keys that lead to it and a message.
+    """
+    content = {
+        str(section): (
+            {str(name): entry for name, entry in entries.items()}
+            if isinstance(entries, Mapping)
+            else entries
+        )
+        for section, entries in raw.items()
+        if entries is not None or section not in KedroDagsterConfig.model_fields
+    }
+    mistakes: list[tuple[KeyPath, str]] = []
+    while True:
+        try:
+            return KedroDagsterConfig.model_validate(content), mistakes
+        except ValidationError as error:
+            found = _readable(error, content)
+        mistakes += found
+        for path, _ in found:
+            _drop_entry(content, path)
+
+
+def _drop_entry(content: dict[str, Any], path: KeyPath) -> None:
+    section = content.get(path[0])
+    if len(path) > 1 and isinstance(section, dict) and path[0] != "dev":
+        section.pop(path[1], None)
+    else:
+        content.pop(path[0], None)
+
+
+def _readable(error: ValidationError, content: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Write Pydantic's errors in the user's terms."""
+    mistakes = []
+    for detail in error.errors():
+        path = _place_in_file(detail["loc"], content)
+        if detail["type"] == "missing":
+            path = (*path, str(detail["loc"][-1]))
+        mistakes.append((path, _message(detail, path)))
+    return mistakes
+
+
+def _place_in_file(location: Iterable[str | int], content: Any) -> KeyPath:
+    """Leave out of a Pydantic location what is no key of the file, such as a union's branch."""
+    place: list[str] = []
+    for key in location:
+        inside = isinstance(content, Mapping) and key in content
+        if inside or (isinstance(content, list) and isinstance(key, int)):
+            place.append(str(key))
+            content = content[key]
+    return tuple(place)
+
+
+def _message(detail: Any, path: KeyPath) -> str:
+    kind, value = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return f"unknown key. {did_you_mean(path[-1], _allowed_keys(path[:-1]))}"
+    if kind == "missing":
+        return "this key is required."
+    if kind == "literal_error":
+        return f"{value!r} is not allowed. Allowed: {detail['ctx']['expected']}."
+    if kind in ("model_type", "dict_type"):
+        return f"{value!r} is not valid here. Write keys with values{_such_as(path)}."
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
+    return f"{value!r} is not valid: {detail['msg'][0].lower()}{detail['msg'][1:]}."
+
+
+def _such_as(path: KeyPath) -> str:
+    """Name the keys wanted in a place, where these are not the user's own."""
+    if path[:1] != ("dev",) and len(path) == 1:
+        return ""
+    return f": {', '.join(map(repr, _allowed_keys(path)))}"
+
+
+def _allowed_keys(path: Iterable[str]) -> list[str]:
+    """The keys a mapping of ``dagster.yml`` may have, found by walking down the models."""
+    model: type[BaseModel] = KedroDagsterConfig
+    for key in path:
+        if key in model.model_fields:
+            found = _model_in(model.model_fields[key].annotation)
+            model = found or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        if model := _model_in(argument):
+            return model
+    return None

@@ -1,0 +1,204 @@
+"""Dagster's partitions and mappings, read from a catalog entry."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from string import Formatter
+from typing import Any
+
+import dagster as dg
+from dagster._core.instance import DynamicPartitionsStore
+from parse import parse  # type: ignore[import-untyped]
+
+from .partition_keys import check_key
+
+
+@dataclass(frozen=True)
+class Partitioning:
+    """How a dataset is partitioned.
+
+    Args:
+        definition: Its partitions.
+        mappings: How they map to those of other datasets, by the name or the pattern of these.
+    """
+
+    definition: dg.PartitionsDefinition[str]
+    mappings: Mapping[str, dg.PartitionMapping] = field(default_factory=dict)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the keys are known when the code location loads, in every process alike."""
+        if isinstance(self.definition, dg.MultiPartitionsDefinition):
+            dimensions = self.definition.partitions_defs
+            return all(Partitioning(dim.partitions_def).is_static for dim in dimensions)
+        return isinstance(self.definition, dg.StaticPartitionsDefinition)
+
+    @property
+    def fans_out(self) -> bool:
+        """Whether jobs run all keys at once, unless they are told otherwise."""
+        return isinstance(self.definition, dg.StaticPartitionsDefinition)
+
+    def mapping_to(self, name: str) -> dg.PartitionMapping | None:
+        """The mapping that is given for a downstream dataset; its own name wins over patterns."""
+        if name in self.mappings:
+            return self.mappings[name]
+        found = (mapping for pattern, mapping in self.mappings.items() if parse(pattern, name))
+        return next(found, None)
+
+    # Kept, so that to ask for each of n keys does not take n times n steps
+
+    @cached_property
+    def static_keys(self) -> frozenset[str]:
+        """The keys of static partitions."""
+        return frozenset(all_keys(self.definition))
+
+    @cached_property
+    def sources(self) -> Mapping[int, Mapping[str, list[str]]]:
+        """By static mapping and key of the dataset that is written, the keys it is made from."""
+        found: dict[int, dict[str, list[str]]] = {}
+        for mapping in self.mappings.values():
+            if type(mapping) is dg.StaticPartitionMapping:
+                inverse = found.setdefault(id(mapping), {})
+                table = mapping.downstream_partition_keys_by_upstream_partition_key
+                for key, targets in table.items():
+                    for target in [targets] if isinstance(targets, str) else targets:
+                        inverse.setdefault(target, []).append(key)
+        return found
+
+
+def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
+    """Read what the catalog entry of a ``DagsterPartitionedDataset`` says of its partitions.
+
+    Args:
+        entry: The entry.
+
+    Returns:
+        The partitioning, or ``None`` where the entry has no ``partition``.
+
+    Raises:
+        ValueError: A class is not known, or does not take the arguments given.
+    """
+    config = entry.get("partition")
+    if config is None:
+        return None
+    mappings = entry.get("partition_mappings", entry.get("partition_mapping")) or {}
+    if not isinstance(mappings, Mapping):
+        raise ValueError(f"partition_mappings: give a mapping by dataset, not {mappings!r}.")
+    definition = _build(config, dg.PartitionsDefinition, "partition")
+    _check_layout(entry.get("layout"), definition)
+    return Partitioning(
+        definition,
+        {
+            target: _build(mapping, dg.PartitionMapping, f"partition_mappings.{target}")
+            for target, mapping in mappings.items()
+        },
+    )
+
+
+def _check_layout(layout: Any, definition: dg.PartitionsDefinition[str]) -> None:
+    """Refuse a layout by which two partitions would have one file."""
+    if layout is None:
+        return
+    if not isinstance(definition, dg.MultiPartitionsDefinition):
+        raise ValueError("layout: only a MultiPartitionsDefinition has dimensions to lay out.")
+    named = {name for _, name, _, _ in Formatter().parse(str(layout)) if name is not None}
+    dimensions = set(definition.partition_dimension_names)
+    if named != dimensions:
+        wanted = "/".join(f"{{{name}}}" for name in definition.partition_dimension_names)
+        raise ValueError(
+            f"layout: {layout!r} must name each dimension and nothing else, as in {wanted!r}."
+        )
+
+
+def _build(config: Any, base: type, where: str) -> Any:
+    """Build a Dagster object from ``{type: dotted.path, **arguments}``, inner ones first."""
+    config = {"type": config} if isinstance(config, str) else config
+    if not isinstance(config, Mapping) or "type" not in config:
+        raise ValueError(
+            f"{where}: give a mapping with a 'type', such as dagster.StaticPartitionsDefinition, "
+            f"not {config!r}."
+        )
+    path = str(config["type"])
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module or "dagster"), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where}.type: there is no class {path!r} ({error}).") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{where}.type: {path!r} is no {base.__name__} of Dagster.")
+    arguments = {
+        _SPELLINGS.get(str(key), str(key)): _build_inner(value, f"{where}.{key}")
+        for key, value in config.items()
+        if key != "type"
+    }
+    for name in _KEYS & arguments.keys():
+        arguments[name] = _checked_keys(arguments[name], f"{where}.{name}")
+    for name in _KEY_TABLES & arguments.keys():
+        arguments[name] = _text(arguments[name])
+    try:
+        return found(**arguments)
+    except Exception as error:  # whatever the class has to say of its arguments
+        raise ValueError(f"{where}: {path} does not take these arguments: {error}") from error
+
+
+_SPELLINGS = {"partitions": "partition_keys"}
+
+
+_KEYS = {"partition_keys"}
+
+
+_KEY_TABLES = {"downstream_partition_keys_by_upstream_partition_key"}
+
+
+def _text(value: Any) -> Any:
+    """Write keys as text: in YAML, the key 1 is a number."""
+    if isinstance(value, Mapping):
+        return {str(key): _text(inner) for key, inner in value.items()}
+    return [str(key) for key in value] if isinstance(value, (list, tuple)) else str(value)
+
+
+def _build_inner(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and "type" in value:
+        base = dg.PartitionsDefinition if "partitions_def" in where else object
+        return _build(value, base, where)
+    if isinstance(value, Mapping):
+        return {key: _build_inner(inner, f"{where}.{key}") for key, inner in value.items()}
+    return value
+
+
+def _checked_keys(keys: Any, where: str) -> list[str]:
+    if not isinstance(keys, Sequence) or isinstance(keys, str) or not keys:
+        raise ValueError(f"{where}: give a list of one key or more, not {keys!r}.")
+    names = [str(key) for key in keys]
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"{where}: {', '.join(twice)} is there twice.")
+    for name in names:
+        check_key(name, where)
+    return names
+
+
+def all_keys(
+    definition: dg.PartitionsDefinition[str], store: DynamicPartitionsStore | None = None
+) -> tuple[str, ...]:
+    """All keys that there are now.
+
+    Args:
+        definition: The partitions.
+        store: The Dagster instance, which knows dynamic keys.
+
+    Returns:
+        The keys, in Dagster's order.
+    """
+    with dg.partition_loading_context(dynamic_partitions_store=store):
+        return tuple(definition.get_partition_keys(dynamic_partitions_store=store))
+
+
+def typed_keys(definition: dg.PartitionsDefinition[str], keys: Iterable[str]) -> tuple[str, ...]:
+    """Read keys as their definition has them: those of several dimensions know their parts."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return tuple(definition.get_partition_key_from_str(str(key)) for key in keys)
+    return tuple(keys)

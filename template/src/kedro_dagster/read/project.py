@@ -1,0 +1,231 @@
+"""Read a Kedro project: its pipelines, the configuration of its catalog, and ``dagster.yml``.
+
+Nothing is built here: no session, no context, no dataset. All of these belong to a run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.project import configure_project, settings, validate_settings
+from kedro.framework.project import pipelines as registered_pipelines
+from kedro.framework.startup import bootstrap_project
+from kedro.io import CatalogConfigResolver
+from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
+
+from ..doors import kedro as kedro_door
+from ..errors import Mistake, PipelineLoadError, ProjectNotFoundError
+from .conf_files import file_of, find_files, read_catalog, read_config, read_dagster_yml
+from .dagster_yml import KedroDagsterConfig, KeyPath
+from .messages import parse_config
+from .outlines import is_imported, load, restore_functions, send_to_runs
+from .registry import (
+    describe_cause,
+    failed_import,
+    load_pipelines,
+    load_registry,
+    pipelines_of_jobs,
+)
+
+
+@dataclass(frozen=True)
+class KedroProject:
+    """What a Kedro project says before anything runs.
+
+    Args:
+        path: The project's root folder.
+        package_name: Import name of the project's package.
+        env: Kedro configuration environment; ``None`` for the project's default.
+        pipelines: The registered pipelines by name; at least those of the jobs.
+        import_failures: Modules that ``find_pipelines`` left out, each with the reason.
+        catalog: Answers what a dataset's catalog entry is, factories included.
+        parameters: The project's parameters, as ``parameters.yml`` gives them.
+        config: The sound part of ``dagster.yml``.
+        config_files: Where ``dagster.yml`` was read from, the environment's file first.
+        catalog_files: The same for the catalog.
+        mistakes: What is wrong in ``dagster.yml``.
+    """
+
+    path: Path
+    package_name: str
+    env: str | None
+    pipelines: Mapping[str, Pipeline]
+    import_failures: Mapping[str, str]
+    catalog: CatalogConfigResolver
+    parameters: Mapping[str, Any]
+    config: KedroDagsterConfig
+    config_files: tuple[Path, ...]
+    catalog_files: tuple[Path, ...]
+    mistakes: tuple[Mistake, ...] = field(default=())
+
+    def mistake(self, path: KeyPath, message: str) -> Mistake:
+        """Say in which file of ``dagster.yml`` a mistake stands.
+
+        Args:
+            path: The keys that lead to it.
+            message: What is wrong.
+
+        Returns:
+            The mistake, with the file's path relative to the project.
+        """
+        return Mistake(file_of(path, self.config_files, self.path), path, message)
+
+    def catalog_mistake(self, name: str, path: KeyPath, message: str) -> Mistake:
+        """Say in which file of the catalog a mistake stands.
+
+        Args:
+            name: The dataset, which a pattern of the catalog may stand for.
+            path: The keys that lead to the mistake in the dataset's entry.
+            message: What is wrong.
+
+        Returns:
+            The mistake, with the file's path relative to the project.
+        """
+        pattern = None if name in self.catalog.config else self.catalog.match_dataset_pattern(name)
+        file = file_of((pattern or name,), self.catalog_files, self.path)
+        return Mistake(file, (name, *path), message)
+
+    def all_pipelines(self) -> Mapping[str, Pipeline]:
+        """Load all registered pipelines, also those that no job runs."""
+        if select := getattr(registered_pipelines, "set_requested", None):
+            select(None)
+        return {**load_registry(self.package_name)[0], **self.pipelines}
+
+    def hand_outlines_to_runs(self) -> None:
+        """Let the runs of this code location import only the pipelines they run, if Kedro can."""
+        wanted = pipelines_of_jobs(self.config)
+        if len(wanted) > 1 and hasattr(registered_pipelines, "set_requested"):
+            send_to_runs(self.package_name, {name: self.pipelines[name] for name in wanted})
+
+    def import_pipelines(self, names: Collection[str]) -> None:
+        """Import pipelines of which only the outlines are known; ``__default__`` are all.
+
+        Args:
+            names: The pipelines that a run is of.
+
+        Raises:
+            PipelineLoadError: They cannot be imported, or are not what they were.
+        """
+        known = self.pipelines
+        wanted = known.keys() if "__default__" in names else known.keys() & names
+        if all(is_imported(node) for name in wanted for node in known[name].nodes):
+            return
+        imported, failures = load_pipelines(self.package_name, set(wanted))
+        for name in wanted:
+            if name not in imported:
+                why = failed_import(name, failures) or "reload the code location."
+                raise PipelineLoadError(f"Pipeline {name!r} is not registered any more: {why}")
+            restore_functions(name, known[name], imported[name])
+
+    @cached_property
+    def conf_source(self) -> str:
+        """The configuration folder, as Kedro's session wants it."""
+        return conf_source(self.path)
+
+
+def read_project(
+    project_path: str | Path | None = None,
+    package_name: str | None = None,
+    env: str | None = None,
+) -> KedroProject:
+    """Bootstrap a Kedro project and read it.
+
+    Args:
+        project_path: The project's root; by default the one around the package, or around the
+            working folder.
+        package_name: Import name of the project's package; by default read from its
+            ``pyproject.toml``.
+        env: Kedro configuration environment; by default ``KEDRO_ENV``, or the project's own.
+
+    Returns:
+        The project.
+
+    Raises:
+        ProjectNotFoundError: There is no Kedro project there, or its package name is wrong.
+        PipelineLoadError: The pipeline registry cannot be imported.
+        CatalogConfigError: The catalog's or the parameters' configuration cannot be read.
+        DagsterConfigError: ``dagster.yml`` is missing or is not YAML.
+    """
+    path, package = _bootstrap(project_path, package_name)
+    env = env or os.environ.get("KEDRO_ENV") or None
+    loader = kedro_door.planning_config_loader(conf_source(path), env)
+    raw_config, files = read_dagster_yml(loader, path)
+    config, found = parse_config(raw_config)
+    wanted = pipelines_of_jobs(config)
+    pipelines, import_failures = load(package), dict[str, str]()
+    if not wanted <= pipelines.keys():
+        pipelines, import_failures = load_pipelines(package, wanted)
+    return KedroProject(
+        path=path,
+        package_name=package,
+        env=env,
+        pipelines=pipelines,
+        import_failures=import_failures,
+        catalog=read_catalog(loader),
+        parameters=read_config(loader, "parameters"),
+        config=config,
+        config_files=files,
+        catalog_files=find_files(loader, "catalog"),
+        mistakes=tuple(
+            Mistake(file_of(where, files, path), where, message) for where, message in found
+        ),
+    )
+
+
+def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tuple[Path, str]:
+    root = Path(project_path).resolve() if project_path else _find_root(package_name)
+    if not (root / "pyproject.toml").is_file() and package_name:
+        # A packaged project: there is no source tree, and conf/ stands in the working folder.
+        configure_project(package_name)
+        package = package_name
+    else:
+        try:
+            package = bootstrap_project(root).package_name
+        except (RuntimeError, ValueError, NotADirectoryError) as error:
+            raise ProjectNotFoundError(f"{root} is not a Kedro project: {error}") from error
+    if _find_spec(package) is None:
+        raise ProjectNotFoundError(
+            f"{root / 'pyproject.toml'}: tool.kedro.package_name: there is no Python package "
+            f"{package!r} in its source folder. Correct the name there."
+        )
+    try:
+        validate_settings()
+    except Exception as error:
+        raise ProjectNotFoundError(
+            f"The settings of the Kedro project, {package}.settings, cannot be imported: "
+            f"{describe_cause(error)}"
+        ) from error
+    return root, package
+
+
+def _find_root(package_name: str | None) -> Path:
+    if package_name:
+        spec = _find_spec(package_name)
+        if spec is None or not spec.origin:
+            raise ProjectNotFoundError(
+                f"There is no Python package {package_name!r}. Install the project, or start "
+                "Python with its source folder on PYTHONPATH."
+            )
+        if root := find_kedro_project(Path(spec.origin).parent):
+            return Path(root)
+    return Path(find_kedro_project(Path.cwd()) or Path.cwd())
+
+
+def _find_spec(package: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # of a package around it
+        return None
+
+
+def conf_source(path: Path) -> str:
+    """The configuration folder of a project."""
+    return str(path / settings.CONF_SOURCE)

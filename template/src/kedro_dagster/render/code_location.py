@@ -1,0 +1,82 @@
+"""A whole Kedro project as one Dagster code location."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from ..plan.checks import check_loggers
+from ..plan.executors import check_executors
+from ..plan.make import make_plan
+from ..plan.names import KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
+from ..read.project import read_project
+from ..run.executor import with_kedro_hooks
+from .assets import CatalogTranslator
+from .jobs import PipelineTranslator
+from .ops import NodeTranslator
+from .resources import KedroResource, kedro_io_manager, transient_io_manager
+from .sensors import new_partitions_sensor, pipeline_error_sensor
+
+
+class KedroProjectTranslator:
+    """Reads a Kedro project, plans it, and renders it as Dagster definitions.
+
+    Args:
+        project_path: The project's root; by default the one around the package, or around the
+            working folder.
+        package_name: Import name of the project's package; by default read from its
+            ``pyproject.toml``.
+        env: Kedro configuration environment; by default ``KEDRO_ENV``, or the project's own.
+        catalog_translator: Makes the asset specs.
+        node_translator: Makes the ops and the assets.
+        pipeline_translator: Makes the jobs and schedules.
+
+    Raises:
+        KedroDagsterError: The project, or its ``dagster.yml``, is not as it must be.
+    """
+
+    def __init__(
+        self,
+        project_path: str | Path | None = None,
+        package_name: str | None = None,
+        env: str | None = None,
+        *,
+        catalog_translator: type[CatalogTranslator] = CatalogTranslator,
+        node_translator: type[NodeTranslator] = NodeTranslator,
+        pipeline_translator: type[PipelineTranslator] = PipelineTranslator,
+    ) -> None:
+        self.project = read_project(project_path, package_name, env)
+        mistakes = [*check_executors(self.project), *check_loggers(self.project)]
+        self.plan = make_plan(self.project, mistakes)
+        self.catalog = catalog_translator(self.plan)
+        self.nodes = node_translator(self.plan, self.catalog)
+        self.pipelines = pipeline_translator(self.plan, self.nodes)
+
+    def to_definitions(self) -> dg.Definitions:
+        """Render the project.
+
+        Returns:
+            The definitions. There is no ``io_manager`` among the resources: one that is merged in
+            carries the transient datasets between processes.
+        """
+        assets = [self.nodes.assets(step) for step in self.plan.asset_steps.values()]
+        self.project.hand_outlines_to_runs()
+        return dg.Definitions(
+            assets=[*assets, *self.catalog.external_assets()],
+            jobs=self.pipelines.jobs(),
+            schedules=self.pipelines.schedules(),
+            sensors=[
+                pipeline_error_sensor(self.plan),
+                *(
+                    new_partitions_sensor(self.plan, name, options)
+                    for name, options in self.project.config.sensors.items()
+                ),
+            ],
+            resources={
+                KEDRO: KedroResource(self.plan),
+                KEDRO_IO_MANAGER: kedro_io_manager(),
+                TRANSIENT_IO_MANAGER: transient_io_manager(),
+            },
+            executor=with_kedro_hooks(dg.multi_or_in_process_executor, self.plan),
+        )

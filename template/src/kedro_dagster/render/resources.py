@@ -1,0 +1,92 @@
+"""The resources of the code location: the Kedro run of a process, and its IO managers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+from kedro.io.core import generate_timestamp
+
+from ..plan.model import ProjectPlan
+from ..plan.names import KEDRO
+from ..run.hooks import instance_of, open_alone
+from ..run.identity import identity_of, tags_of
+from ..run.io_managers import KedroIOManager, TransientIOManager
+from ..run.kedro_run import KedroRun, reuse_run, run_in_this_process
+from ..run.selection import RunOptions
+
+_CONFIG = {
+    "runtime_params": dg.Field(
+        dg.Permissive(),
+        default_value={},
+        is_required=False,
+        description="Parameters of this run, as 'kedro run --params' takes them.",
+    ),
+    "load_versions": dg.Field(
+        dg.Map(str, str, "dataset"),
+        default_value={},
+        is_required=False,
+        description="Versions of datasets to load, as 'kedro run --load-versions' takes them.",
+    ),
+    "partition_keys": dg.Field(
+        dg.Any,
+        default_value=None,
+        is_required=False,
+        description="The only partitions to run, of a job that runs all: keys, or {start, end}.",
+    ),
+}
+
+
+class KedroResource(dg.ResourceDefinition):
+    """Gives each process of a run its :class:`KedroRun`; its config is that of ``kedro run``.
+
+    Args:
+        plan: The project's plan.
+    """
+
+    def __init__(self, plan: ProjectPlan) -> None:
+        self.plan = plan
+        super().__init__(
+            self._open_run,
+            config_schema=_CONFIG,
+            description="The Kedro run: session, context, hooks and catalog.",
+        )
+
+    def _open_run(self, context: dg.InitResourceContext) -> Iterator[KedroRun]:
+        plan, options = self.plan, RunOptions(**context.resource_config)
+        if context.run is None:  # outside of runs, such as defs.load_asset_value
+            yield KedroRun(plan, str(generate_timestamp()), options, ["__default__"])
+            return
+        run_id = context.run.run_id
+        if shared_run := run_in_this_process(run_id):
+            yield shared_run
+            return
+        tags = context.run.tags  # as the run worker has handed them to this process, if it has
+        if not identity_of(tags, run_id):
+            tags = tags_of(instance_of(context), run_id)
+        if identity := identity_of(tags, run_id):
+            names = plan.pipeline_names(context.run.job_name)
+            with reuse_run(
+                run_id, lambda: KedroRun(plan, identity, options, names, tags=tags)
+            ) as run:
+                yield run
+        else:
+            yield from open_alone(plan, context, options)
+
+
+def kedro_io_manager() -> dg.IOManagerDefinition:
+    """Make the IO manager of all assets that are Kedro datasets."""
+    return dg.IOManagerDefinition(
+        lambda context: KedroIOManager(context.resources.kedro),
+        required_resource_keys={KEDRO},
+        description="Loads and saves through the Kedro catalog.",
+    )
+
+
+def transient_io_manager() -> dg.IOManagerDefinition:
+    """Make the IO manager of the outputs that stand in no persisted dataset."""
+    return dg.IOManagerDefinition(
+        lambda context: TransientIOManager(context.resources.kedro),
+        required_resource_keys={KEDRO},
+        description="Passes transient datasets: in memory, or by the resource 'io_manager'.",
+    )

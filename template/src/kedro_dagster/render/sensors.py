@@ -1,0 +1,93 @@
+"""The sensors: for runs that died without a word, and for new files of partitioned datasets."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import dagster as dg
+from dagster._check import not_none
+
+from ..doors import kedro as kedro_door
+from ..plan.model import ProjectPlan
+from ..read.dagster_yml import SensorOptions
+from ..read.partition_entry import all_keys
+from ..run.executor import step_error
+from ..run.identity import close_hooks, hooks_are_open, identity_of
+from ..run.kedro_run import KedroRun
+from ..run.selection import RunOptions, planned_steps, select_nodes
+
+
+def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
+    """Make the sensor for runs whose worker was killed between its first and last hook.
+
+    Dagster notices such a run when run monitoring is on, and marks it as failed.
+
+    Args:
+        plan: The project's plan.
+
+    Returns:
+        The sensor; it is on by default.
+    """
+
+    @dg.run_failure_sensor(
+        name="kedro_on_pipeline_error",
+        description="Calls Kedro's on_pipeline_error for runs whose worker was killed.",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def kedro_on_pipeline_error(context: dg.RunFailureSensorContext) -> None:
+        instance, run_id = context.instance, context.dagster_run.run_id
+        dagster_run = instance.get_run_by_id(run_id) or context.dagster_run
+        steps = planned_steps(instance, dagster_run)
+        scope = select_nodes(plan, dagster_run.job_name, "killed", steps)
+        identity = identity_of(dagster_run.tags, run_id)
+        if scope is None or identity is None or not hooks_are_open(dagster_run.tags, run_id):
+            return  # no SkipReason: it would end the tick, with other runs still to be seen
+        options = RunOptions.of(dagster_run.run_config)
+        run = KedroRun(plan, identity, options, scope.pipeline_names, tags=dagster_run.tags)
+        run.join(instance, run_id)
+        run.fail(scope, step_error(context.failure_event))
+        close_hooks(instance, run_id)
+
+    return kedro_on_pipeline_error
+
+
+def new_partitions_sensor(
+    plan: ProjectPlan, name: str, options: SensorOptions
+) -> dg.SensorDefinition:
+    """Make a sensor that runs a job once for each new file of a dataset.
+
+    What is new is what is no partition yet; Dagster keeps the partitions, so a file is not run
+    again after a restart.
+
+    Args:
+        plan: The project's plan.
+        name: The sensor's name.
+        options: What ``dagster.yml`` says of it.
+
+    Returns:
+        The sensor.
+    """
+    partitioning = not_none(plan.datasets[options.dataset].partitioning)
+    definition = cast("dg.DynamicPartitionsDefinition", partitioning.definition)
+
+    @dg.sensor(
+        name=name,
+        job_name=options.job,
+        minimum_interval_seconds=options.minimum_interval_seconds,
+        description=options.description,
+        default_status=dg.DefaultSensorStatus[options.default_status],
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        project = plan.project
+        catalog = kedro_door.catalog_without_hooks(
+            str(project.path), project.package_name, project.conf_source, project.env
+        )
+        known = set(all_keys(definition, context.instance))
+        dataset = not_none(catalog.get(plan.datasets[options.dataset].variants[0]))
+        new = [key for key in dataset.stored_keys() if key not in known]
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest(run_key=key, partition_key=key) for key in new],
+            dynamic_partitions_requests=[definition.build_add_request(new)] if new else [],
+        )
+
+    return sensor

@@ -1,0 +1,130 @@
+"""The tags of a Dagster run by which its processes know of each other."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import pickle
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from kedro.io.core import generate_timestamp
+
+logger = logging.getLogger(__name__)
+
+
+RUN_ID_TAG = "kedro/run_id"
+"""Tag of a Dagster run: the identity of its Kedro run, and the version of all it saves."""
+
+
+HOOKS_TAG = "kedro/pipeline_hooks"
+"""Tag of a Dagster run: how far its pipeline hooks have come, and for which Dagster run."""
+
+
+MEMORY_TAG = "kedro/transient_in_memory"
+"""Tag of a Dagster run: whether its transient datasets ended with its process."""
+
+
+CATALOG_TAG = ".dagster/kedro_catalog"
+"""Hidden tag of a Dagster run: what ``before_pipeline_run`` has put into the catalog."""
+
+
+_CATALOG_TAG_LIMIT = 100_000
+"""How many bytes a dataset in that tag may take: tags are read with each list of runs."""
+
+
+def pack_datasets(datasets: Mapping[str, Any], run_id: str) -> str:
+    """Write datasets as a tag, for the other processes of a run."""
+    packed = {}
+    for name, dataset in datasets.items():
+        try:
+            content = pickle.dumps(dataset)
+        except Exception as error:  # noqa: BLE001  # whatever the user's class raises
+            reason: object = error
+        else:
+            if len(content) <= _CATALOG_TAG_LIMIT:
+                packed[name] = content
+                continue
+            reason = f"it has more than {_CATALOG_TAG_LIMIT} bytes"
+        logger.warning(
+            "Dataset %r, put into the catalog by a before_pipeline_run hook, does not reach steps "
+            "in other processes: %s. Put it there in after_catalog_created, called in each.",
+            name,
+            reason,
+        )
+    return f"{run_id} {base64.b85encode(zlib.compress(pickle.dumps(packed))).decode()}"
+
+
+def unpack_datasets(tag: str, run_id: str) -> dict[str, Any]:
+    """Read such a tag, unless it is one that a re-execution has inherited."""
+    owner, _, text = tag.partition(" ")
+    if owner != run_id:
+        return {}
+    packed = pickle.loads(zlib.decompress(base64.b85decode(text)))  # noqa: S301  # written above
+    return {name: pickle.loads(content) for name, content in packed.items()}  # noqa: S301
+
+
+def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_process: bool) -> str:
+    """Give a Dagster run an identity as a Kedro run, and write it on the run.
+
+    Tags are inherited by a re-execution, so the identity stands there with the id of the
+    Dagster run that it belongs to.
+
+    Args:
+        instance: The Dagster instance.
+        dagster_run_id: The Dagster run.
+        single_process: Whether transient datasets stay in the memory of one process.
+
+    Returns:
+        Kedro's ``run_id``.
+    """
+    run_id = str(generate_timestamp())
+    tags = {
+        RUN_ID_TAG: run_id,
+        HOOKS_TAG: f"opening {dagster_run_id}",
+        MEMORY_TAG: str(single_process).lower(),
+    }
+    instance.add_run_tags(dagster_run_id, tags)
+    return run_id
+
+
+def tags_of(instance: dg.DagsterInstance, dagster_run_id: str) -> Mapping[str, str]:
+    """Read the tags of a Dagster run, which other processes may have written since it began."""
+    dagster_run = instance.get_run_by_id(dagster_run_id)
+    return dagster_run.tags if dagster_run else {}
+
+
+def identity_of(tags: Mapping[str, str], dagster_run_id: str) -> str | None:
+    """Find the identity that a Dagster run has been given, in whatever process.
+
+    Args:
+        tags: The tags of the run.
+        dagster_run_id: The Dagster run.
+
+    Returns:
+        Kedro's ``run_id``, or ``None`` where the run has none of its own.
+    """
+    owned = tags.get(HOOKS_TAG, "").endswith(dagster_run_id)
+    return tags.get(RUN_ID_TAG) if owned else None
+
+
+def lost_with(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
+    """Whether the transient datasets of an earlier Dagster run were only in its memory."""
+    return tags_of(instance, dagster_run_id).get(MEMORY_TAG) == "true"
+
+
+def open_hooks(instance: dg.DagsterInstance, dagster_run_id: str, tags: Mapping[str, str]) -> None:
+    """Write on a Dagster run, with other tags, that ``before_pipeline_run`` has been called."""
+    instance.add_run_tags(dagster_run_id, {HOOKS_TAG: f"open {dagster_run_id}", **tags})
+
+
+def close_hooks(instance: dg.DagsterInstance, dagster_run_id: str) -> None:
+    """Write on a Dagster run that the last of its pipeline hooks has been called."""
+    instance.add_run_tags(dagster_run_id, {HOOKS_TAG: f"closed {dagster_run_id}"})
+
+
+def hooks_are_open(tags: Mapping[str, str], dagster_run_id: str) -> bool:
+    """Whether pipeline hooks of a Dagster run have begun and not ended."""
+    return tags.get(HOOKS_TAG) == f"open {dagster_run_id}"

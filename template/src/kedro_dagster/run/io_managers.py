@@ -1,0 +1,98 @@
+"""IO managers: of assets, through the Kedro catalog, and of values between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import dagster as dg
+from dagster._check import not_none
+from dagster._core.execution.context.system import StepExecutionContext
+
+from ..errors import TransientDataError
+from ..plan.names import IO_MANAGER
+from ..read.partition_entry import typed_keys
+from ..read.partition_keys import PartitionScope
+from .identity import lost_with
+from .kedro_run import KedroRun
+from .transient import Transient
+
+
+class KedroIOManager(dg.IOManager):
+    """Loads and saves assets through the Kedro catalog, for Dagster-native assets beside Kedro's.
+
+    Args:
+        run: The Kedro run of this process.
+    """
+
+    def __init__(self, run: KedroRun) -> None:
+        self._run = run
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Load the dataset that an asset is; of a partitioned one, the partitions asked for."""
+        with self._in_scope(context) as name:
+            return self._run.catalog.load(name)
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Save the dataset that an asset is; of a partitioned one, the partitions of the run."""
+        with self._in_scope(context) as name:
+            self._run.catalog.save(name, obj)
+
+    @contextmanager
+    def _in_scope(self, context: dg.InputContext | dg.OutputContext) -> Iterator[str]:
+        """The catalog name of an asset, for as long as just its partitions are in scope."""
+        name = ".".join(context.asset_key.path)
+        dataset = self._run.plan.datasets.get(name)
+        variant = dataset.variants[0] if dataset else name
+        with ExitStack() as stack:
+            if dataset and dataset.partitioning and context.has_asset_partitions:
+                keys = typed_keys(dataset.partitioning.definition, context.asset_partition_keys)
+                partitioned: Any = self._run.catalog.get(variant)
+                where = f"an asset of step {context.step_context.step.key}"
+                stack.enter_context(partitioned.in_scope(PartitionScope(keys), name, where, False))
+            yield variant
+
+
+class TransientIOManager(dg.IOManager):
+    """Passes values between steps: in memory in one process, else by the ``io_manager`` resource.
+
+    That resource is asked of the step, which requires it: Dagster gives every job one, but does
+    not know it where sensors are evaluated, and would refuse a resource that depends on it.
+
+    Args:
+        run: The Kedro run of this process.
+    """
+
+    def __init__(self, run: KedroRun) -> None:
+        self._run = run
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store a value, unless the steps that want it are in this process."""
+        if obj is Transient.IN_CATALOG:
+            return
+        try:
+            _between_processes(context.step_context).handle_output(context, obj)
+        except Exception as error:
+            raise TransientDataError(
+                f"Dataset {self._run.plan.by_identifier[context.name].name!r}, written by step "
+                f"{context.step_key!r}, is in no catalog entry that is saved, and its value "
+                f"({type(obj).__name__}) cannot be stored for another process: {error}. Run the "
+                "nodes in one step with 'group_by: memory' on the job, or in one process with an "
+                "in_process executor, or give the dataset a catalog entry."
+            ) from error
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Find a value, or say where it is."""
+        upstream = not_none(context.upstream_output)
+        name = self._run.plan.by_identifier[upstream.name].name
+        if name in self._run.in_memory:
+            return Transient.IN_CATALOG
+        if lost_with(context.instance, upstream.run_id):
+            return Transient.LOST
+        return _between_processes(context.step_context).load_input(context)
+
+
+def _between_processes(step_context: StepExecutionContext) -> dg.IOManager:
+    manager: dg.IOManager = step_context.scoped_resources_builder.build({IO_MANAGER}).io_manager
+    return manager

@@ -1,0 +1,164 @@
+"""One MLflow run for all processes of a Dagster run, where kedro-mlflow is installed.
+
+kedro-mlflow opens the MLflow run in ``before_pipeline_run`` and closes it in the last pipeline
+hook, both of which are called in the run worker; its hook keeps the id. The processes of the
+steps have hooks of their own: there, kedro-mlflow is told to resume the run that is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from pluggy import PluginManager
+
+RUN_ID_TAG = "mlflow/run_id"
+"""Tag of a Dagster run: the id of its MLflow run."""
+
+
+RUN_URL_TAG = "mlflow/run_url"
+"""Tag of a Dagster run: where its MLflow run is, on the tracking server or ``kedro mlflow ui``."""
+
+
+def find_hook(hook_manager: PluginManager) -> Any:
+    """Find the hook of kedro-mlflow; ``None`` where it is not installed, or is disabled."""
+    return next(
+        (
+            plugin
+            for plugin in hook_manager.get_plugins()
+            if any(kind.__module__.startswith("kedro_mlflow.") for kind in type(plugin).__mro__)
+        ),
+        None,
+    )
+
+
+def opened(hook_manager: PluginManager) -> dict[str, str]:
+    """Look at the MLflow run that ``before_pipeline_run`` has opened.
+
+    Args:
+        hook_manager: The hooks of this process.
+
+    Returns:
+        Tags for the Dagster run; none where nothing is tracked.
+    """
+    hook = find_hook(hook_manager)
+    if hook is None or hook.run_id is None:
+        return {}
+    import mlflow  # noqa: PLC0415
+
+    _resume_once(hook)
+    run, tracking_uri = mlflow.get_run(hook.run_id), mlflow.get_tracking_uri()
+    tags = {RUN_ID_TAG: run.info.run_id}
+    if not tracking_uri.startswith("databricks"):
+        address = ui_address(hook.mlflow_config, tracking_uri)
+        path = f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        tags[RUN_URL_TAG] = f"{address}/#/{path}"
+    return tags
+
+
+def join(
+    hook: Any,
+    tags: Mapping[str, str],
+    run_params: Mapping[str, Any],
+    pipeline: Pipeline,
+    catalog: CatalogProtocol[Any, Any],
+) -> None:
+    """Resume the MLflow run of a Dagster run in another process.
+
+    Only kedro-mlflow's own ``before_pipeline_run`` is called: it resumes the run whose id is
+    configured, and sets all that its node hooks rely on.
+
+    Args:
+        hook: The hook of kedro-mlflow.
+        tags: The tags of the Dagster run.
+        run_params: What the pipeline hooks are told of the run.
+        pipeline: What the run runs.
+        catalog: The catalog of this process.
+    """
+    import mlflow  # noqa: PLC0415
+
+    if run_id := tags.get(RUN_ID_TAG):
+        run = mlflow.get_run(run_id)
+        if run.data.tags.get("run_id") == run_params["run_id"]:  # a tag may be inherited
+            options = hook.mlflow_config.tracking.run
+            options.id, options.name = run_id, run.info.run_name
+    hook.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
+    _resume_once(hook)
+
+
+def leave(hook_manager: PluginManager, joined: bool) -> None:
+    """End the runs that nodes have left open, and let go of a run that was joined.
+
+    Args:
+        hook_manager: The hooks of this process.
+        joined: Whether another process has opened the MLflow run, and will close it.
+    """
+    hook = find_hook(hook_manager)
+    if hook is None or hook.run_id is None:
+        return
+    import mlflow  # noqa: PLC0415
+
+    while active := mlflow.active_run():
+        if active.info.run_id != hook.run_id:
+            mlflow.end_run()
+        elif joined:
+            mlflow.end_run("RUNNING")
+        else:
+            break
+    if joined:
+        hook.run_id = None
+
+
+@contextmanager
+def closing(hook_manager: PluginManager, status: str) -> Iterator[None]:
+    """Have the MLflow run active for the last pipeline hook, and closed after it.
+
+    kedro-mlflow relies on the former in ``on_pipeline_error``. Its hook is one for the process:
+    unless it forgets the run, the next one would be written to it.
+
+    Args:
+        hook_manager: The hooks of this process.
+        status: How the run has ended.
+    """
+    hook = find_hook(hook_manager)
+    if hook is None or hook.run_id is None or hook._already_active_mlflow:
+        yield
+        return
+    import mlflow  # noqa: PLC0415
+
+    if mlflow.active_run() is None:
+        mlflow.start_run(run_id=hook.run_id)
+    try:
+        yield
+    except BaseException:
+        status = "FAILED"
+        raise
+    finally:
+        while mlflow.active_run():
+            mlflow.end_run(status)
+        hook.run_id = None
+
+
+def _resume_once(hook: Any) -> None:
+    """Keep kedro-mlflow from stacking the run on itself before each node of this process."""
+    hook.mlflow_config.tracking.run.nested = False
+
+
+def ui_address(config: Any, tracking_uri: str) -> str:
+    """Find the address that ``kedro mlflow ui`` opens.
+
+    Args:
+        config: The configuration of kedro-mlflow.
+        tracking_uri: Where MLflow stores its runs.
+
+    Returns:
+        The address, without credentials.
+    """
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in ("http", "https"):
+        return f"http://{config.ui.host}:{config.ui.port}"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
