@@ -81,15 +81,7 @@ class Mistake:
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Say which of the allowed words is meant, or, where none is close, list them.
-
-    Args:
-        word: What the user wrote.
-        allowed: What could have been written.
-
-    Returns:
-        A sentence to put behind an error message.
-    """
+    """Say which of the allowed words is meant, or, where none is close, list them."""
     choices = sorted(set(allowed))
     close = get_close_matches(word, choices, n=3)
     if close:

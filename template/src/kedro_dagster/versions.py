@@ -17,11 +17,7 @@ SUPPORTED = {"kedro": ">=1.0,<2", "dagster": ">=1.12,<2"}
 
 
 def check_installed() -> None:
-    """Check the installed Kedro and Dagster, and warn of the plugin of the same import name.
-
-    Raises:
-        UnsupportedVersionError: One of them is too old or too new.
-    """
+    """Check the installed Kedro and Dagster, and warn of the plugin of the same import name."""
     wrong = [
         f"{name}{wanted} is needed, and {name} {found} is installed"
         for name, wanted in SUPPORTED.items()

@@ -38,14 +38,7 @@ def strip_transcoding(name: str) -> str:
 
 
 def node_arguments(node: Node) -> dict[str, Any] | None:
-    """What a node is made of beside its function, as JSON has it.
-
-    Args:
-        node: A node.
-
-    Returns:
-        The arguments of ``Node``; None for what is more than a plain node.
-    """
+    """What a node is made of beside its function, as JSON has it."""
     if type(node) is not Node or getattr(node, "_preview_fn", None):
         return None
     inputs = node._inputs
@@ -62,17 +55,7 @@ def node_arguments(node: Node) -> dict[str, Any] | None:
 
 
 def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:
-    """Import the class that a catalog entry's ``type`` names.
-
-    Args:
-        type_name: The ``type`` of a catalog entry.
-
-    Returns:
-        The class.
-
-    Raises:
-        kedro.io.DatasetError: There is no such class, or it cannot be imported.
-    """
+    """Import the class that a catalog entry's ``type`` names."""
     class_, _ = parse_dataset_definition({"type": type_name})
     return class_
 
@@ -82,13 +65,6 @@ def planning_config_loader(conf_source: str, env: str | None) -> AbstractConfigL
 
     A value that only a run knows, ``${runtime_params:x}`` without a default, reads as a
     placeholder instead of failing.
-
-    Args:
-        conf_source: The configuration folder.
-        env: The configuration environment.
-
-    Returns:
-        The loader.
     """
     loader_class: type[AbstractConfigLoader] = settings.CONFIG_LOADER_CLASS
 
@@ -151,13 +127,6 @@ def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
 
     A hook may register resolvers when the context is created, which is not done here: each one
     that is unknown reads as a placeholder, and is taken away again for the hook to register.
-
-    Args:
-        loader: The config loader.
-        key: The kind of configuration, such as ``catalog``.
-
-    Returns:
-        The configuration.
     """
     added: list[str] = []
     try:
@@ -191,17 +160,6 @@ def open_session(
 
     ``KedroSession.create`` makes an identity of its own, and asks git about the project, in
     every process of a run.
-
-    Args:
-        project_path: The project's root folder.
-        package_name: The project's package.
-        conf_source: The configuration folder.
-        run_id: The run's identity, which is also the version of all it saves.
-        env: The configuration environment.
-        runtime_params: The run's parameters.
-
-    Returns:
-        The session.
     """
     session = _Session(
         session_id=run_id,
@@ -229,17 +187,7 @@ def create_catalog(
     save_version: str,
     load_versions: Mapping[str, str],
 ) -> CatalogProtocol[Any, Any]:
-    """Create the catalog of a run as ``KedroSession.run`` does.
-
-    Args:
-        context: The run's context.
-        pipeline_names: The run's pipelines, to which the validation of parameters is limited.
-        save_version: The version of all that the run saves.
-        load_versions: Versions to load, by dataset.
-
-    Returns:
-        The catalog; ``after_catalog_created`` has been called.
-    """
+    """Create the catalog of a run as ``KedroSession.run`` does."""
     if "__default__" not in pipeline_names:
         context._pipelines_to_validate = pipeline_names
     return context._get_catalog(
@@ -252,17 +200,7 @@ def create_catalog(
 def catalog_without_hooks(
     project_path: str, package_name: str, conf_source: str, env: str | None
 ) -> CatalogProtocol[Any, Any]:
-    """Create the project's catalog where no run is: no hook is called.
-
-    Args:
-        project_path: The project's root folder.
-        package_name: The project's package.
-        conf_source: The configuration folder.
-        env: The configuration environment.
-
-    Returns:
-        The catalog.
-    """
+    """Create the project's catalog where no run is: no hook is called."""
     loader = settings.CONFIG_LOADER_CLASS(
         conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
     )
@@ -303,12 +241,7 @@ def unwrap_cached(dataset: Any) -> Any:
 
 
 def pin_version(dataset: Any, version: str) -> None:
-    """Load a version if it is there, even when another run has saved a later one since.
-
-    Args:
-        dataset: Any dataset; one that is not versioned, or is told what to load, stays as it is.
-        version: The version.
-    """
+    """Load a version if it is there, even when another run has saved a later one since."""
     dataset = unwrap_cached(dataset)
     if not isinstance(dataset, AbstractVersionedDataset) or not dataset._version:
         return
@@ -325,15 +258,7 @@ def raw_parameters(context: KedroContext) -> dict[str, Any]:
 
 
 def parameters_with(context: KedroContext, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the parameters as Kedro does, typed and validated, from other raw values.
-
-    Args:
-        context: The run's context, which is left as it is.
-        raw: All parameters, as ``parameters.yml`` would give them.
-
-    Returns:
-        The value of ``parameters`` and of each ``params:`` name.
-    """
+    """Build the parameters as Kedro does, typed and validated, from other raw values."""
     other = copy.copy(context)
     other.config_loader = copy.copy(context.config_loader)
     other.config_loader["parameters"] = dict(raw)

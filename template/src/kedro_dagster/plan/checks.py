@@ -95,14 +95,7 @@ def undefined_names(project: KedroProject) -> Iterator[Mistake]:
 
 
 def check_loggers(project: KedroProject) -> list[Mistake]:
-    """Look for loggers whose handlers are not there, or name what is not there.
-
-    Args:
-        project: The project.
-
-    Returns:
-        The mistakes, each at the key in ``dagster.yml`` where it stands.
-    """
+    """Look for loggers whose handlers are not there, or name what is not there."""
     loggers: dict[KeyPath, LoggerOptions] = {
         ("loggers", name): options for name, options in project.config.loggers.items()
     }

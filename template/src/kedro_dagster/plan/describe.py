@@ -9,14 +9,7 @@ from .model import JobPlan, ProjectPlan, StepPlan, StepSettings
 
 
 def describe(plan: ProjectPlan) -> str:
-    """Write a plan for people: its jobs with their steps, and who makes which asset.
-
-    Args:
-        plan: The plan.
-
-    Returns:
-        Lines of text.
-    """
+    """Write a plan for people: its jobs with their steps, and who makes which asset."""
     lines: list[str] = []
     for job in plan.jobs.values():
         lines += [f"Job {job.name} ({', '.join(_options(job))})", *_table(job.steps), ""]

@@ -65,14 +65,7 @@ _POD_TAG = "dagster-k8s/config"
 
 
 def check_executors(project: KedroProject) -> list[Mistake]:
-    """Look for mistakes in the executors that jobs use.
-
-    Args:
-        project: The project.
-
-    Returns:
-        The mistakes, each at the key in ``dagster.yml`` where it stands.
-    """
+    """Look for mistakes in the executors that jobs use."""
     mistakes = []
     executors: dict[tuple[str, ...], ExecutorOptions] = {}
     for name, job in project.config.jobs.items():

@@ -17,16 +17,7 @@ from .model import DatasetPlan, Nodes, data_inputs, data_outputs
 def group_nodes(
     options: JobOptions, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
 ) -> list[Nodes]:
-    """Group the nodes of a job, as its ``group_by`` says.
-
-    Args:
-        options: The job's options.
-        pipeline: The nodes.
-        datasets: The datasets they read and write.
-
-    Returns:
-        The groups, each in the order its nodes run.
-    """
+    """Group the nodes of a job, as its ``group_by`` says."""
     nodes = pipeline.nodes
     if options.group_by == "pipeline":
         return [tuple(nodes)]

@@ -24,19 +24,7 @@ from .steps import StepRegistry, plan_asset_steps, plan_job_steps
 
 
 def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> ProjectPlan:
-    """Plan a project.
-
-    Args:
-        project: The project, with its pipelines and its ``dagster.yml``.
-        mistakes: What else is known to be wrong, to be told with all the rest.
-
-    Returns:
-        The plan.
-
-    Raises:
-        DagsterConfigError: With every mistake in ``dagster.yml`` and in the catalog entries of
-            the datasets it leads to.
-    """
+    """Plan a project."""
     mistakes = [*project.mistakes, *mistakes, *undefined_names(project)]
     pipelines: dict[str, Pipeline] = {}
     for name, options in project.config.jobs.items():
@@ -102,14 +90,7 @@ def _node_settings(project: KedroProject) -> NodeOptionsResolver:
 
 
 def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Name each parameter, at every depth, as node inputs do.
-
-    Args:
-        parameters: The parameters as ``parameters.yml`` gives them.
-
-    Returns:
-        The value of ``parameters`` and of each ``params:`` name.
-    """
+    """Name each parameter, at every depth, as node inputs do."""
     flat: dict[str, Any] = {"parameters": parameters}
 
     def add(path: str, value: Any) -> None:

@@ -148,15 +148,7 @@ class JobPlan:
         return found
 
     def producers(self, step: StepPlan, name: str) -> list[StepPlan]:
-        """The steps that give a step one of its inputs: for each partition key, the one it needs.
-
-        Args:
-            step: The step.
-            name: The dataset.
-
-        Returns:
-            The steps, each once; none where the dataset comes from outside of the job.
-        """
+        """The steps that give a step an input: for each partition key, the one it needs."""
         by_key = self._producers.get(name if step.nodes else f"/{name}", {})
         scope = step.scopes.get(name)
         keys: Iterable[str | None] = by_key if scope is None else (*scope.keys, None)
@@ -180,14 +172,7 @@ class AssetStepPlan:
     partitioning: Partitioning | None = None
 
     def nodes_for(self, assets: Iterable[str]) -> Nodes:
-        """The nodes that must run to make some of the assets, and no others.
-
-        Args:
-            assets: Names of datasets.
-
-        Returns:
-            The nodes, in the order they run.
-        """
+        """The nodes that must run to make some of the assets, and no others."""
         return nodes_making(self.step.nodes, set(assets), self.transient)
 
 
@@ -227,15 +212,7 @@ class ProjectPlan:
         return {step.name for step in job.steps} if job else set(self.asset_steps)
 
     def nodes_to_recover(self, job: JobPlan, steps: Iterable[StepPlan]) -> Nodes:
-        """The nodes that must run again, before steps whose transient inputs are lost.
-
-        Args:
-            job: The job.
-            steps: Those of its steps that are to run.
-
-        Returns:
-            The nodes of other steps that make these inputs, in the order they run.
-        """
+        """The nodes that must run again, before steps whose transient inputs are lost."""
         steps = tuple(steps)
         own = {node for step in steps for node in step.nodes}
         transient = frozenset(

@@ -16,14 +16,6 @@ def unique_names(
 
     Where two names would become one, the first in sorted order keeps it and the others get a
     suffix made of their Kedro name, so that no name depends on the order of definition.
-
-    Args:
-        names: Kedro names.
-        form: How one of them is written in Dagster.
-        reserved: Dagster names that are taken already.
-
-    Returns:
-        Each Kedro name with its Dagster name.
     """
     table: dict[str, str] = {}
     taken = {*reserved, *DISALLOWED_NAMES, ""}

@@ -35,12 +35,7 @@ class _Choice(NamedTuple):
 
 
 class NodeOptionsResolver:
-    """Finds the settings of steps: each one from the most specific key that gives it.
-
-    Args:
-        entries: What ``dagster.yml`` has under ``nodes``.
-        pipelines: The project's pipelines.
-    """
+    """Finds the settings of steps: each one from the most specific key that gives it."""
 
     def __init__(self, entries: Mapping[str, NodeOptions], pipelines: Iterable[Pipeline]) -> None:
         nodes = [node for pipeline in pipelines for node in pipeline.nodes] if entries else []
@@ -67,12 +62,6 @@ class NodeOptionsResolver:
 
         What a node has only from a pattern for all of them, ``*``, yields to what another one has
         for itself. Else they must agree; where they do not, that is added to ``mistakes``.
-
-        Args:
-            nodes: The nodes.
-
-        Returns:
-            The settings.
         """
         found: dict[KeyPath, tuple[Node, _Choice]] = {}
         for node in nodes if self._values else ():

@@ -34,9 +34,6 @@ def driving_dataset(
     """The dataset whose partitions a node runs for, one at a time; none where it wants them all.
 
     It is one that the node writes, or one that it reads where it writes no data.
-
-    Raises:
-        ValueError: The node's outputs have no partitions in common.
     """
     written = partitioned_in(data_outputs(node), datasets)
     data = [
@@ -66,21 +63,7 @@ def partitions_for_node(
     keys: Sequence[str],
     store: DynamicPartitionsStore | None = None,
 ) -> dict[str, PartitionScope]:
-    """Find the partitions that a node may touch when it runs for some partition keys.
-
-    Args:
-        node: The node.
-        datasets: The datasets of the project.
-        keys: Keys of the partitions that it writes, or that it reads if it writes no data; none
-            for all that it reads.
-        store: The Dagster instance, which knows dynamic keys.
-
-    Returns:
-        The partitions, by dataset.
-
-    Raises:
-        ValueError: A mapping does not fit its datasets.
-    """
+    """Find the partitions that a node may touch when it runs for some partition keys."""
     written = partitioned_in(data_outputs(node), datasets)
     if written and not keys:
         raise ValueError(
@@ -111,19 +94,7 @@ def partitions_for_node(
 
 
 def steps_for_keys(job: JobPlan, wanted: Any) -> frozenset[str]:
-    """Find the steps of a job that fans out which some partition keys concern.
-
-    Args:
-        job: The job.
-        wanted: Keys, or the ``start`` and the ``end`` of a range of keys.
-
-    Returns:
-        Names of steps: those for these keys, those of other partitions that are made from them
-        or that they are made from, and those that are for no key at all.
-
-    Raises:
-        ValueError: The job has no such key, or this is neither of the two.
-    """
+    """Find the steps of a job that fans out which some partition keys concern."""
     chosen = _chosen_keys(job, wanted)
     sources = {
         step.name: [
@@ -206,11 +177,7 @@ def steps_per_partition(
 def job_partitioning(
     options: JobOptions, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
 ) -> tuple[Partitioning | None, bool]:
-    """The partitions of which a run of a job takes one, and whether its nodes fan out instead.
-
-    Raises:
-        ValueError: The datasets of the job have partitions that one run cannot hold.
-    """
+    """The partitions of which a run of a job takes one, and whether its nodes fan out instead."""
     leaders = dict(filter(None, (driving_dataset(node, datasets) for node in pipeline.nodes)))
     names = list(dict.fromkeys(map(strip_transcoding, sorted(pipeline.datasets()))))
     involved = partitioned_in((name for name in names if name in datasets), datasets)
@@ -242,21 +209,7 @@ def upstream_keys(
     keys: Iterable[str],
     store: DynamicPartitionsStore | None = None,
 ) -> tuple[str, ...]:
-    """Ask Dagster which partitions of a dataset some partitions of another are made from.
-
-    Args:
-        upstream: The dataset that is read.
-        downstream: The dataset that is written.
-        downstream_name: Its name, for which the upstream dataset may have a mapping.
-        keys: Keys of the dataset that is written.
-        store: The Dagster instance, which knows dynamic keys.
-
-    Returns:
-        Keys of the dataset that is read.
-
-    Raises:
-        ValueError: The mapping does not fit the two, or leads to keys that do not exist.
-    """
+    """Ask Dagster which partitions of a dataset some partitions of another are made from."""
     up, down = upstream.definition, downstream.definition
     mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
     keys = tuple(keys)
@@ -285,16 +238,7 @@ def upstream_keys(
 
 
 def check_mapping(upstream: Partitioning, downstream: Partitioning, downstream_name: str) -> None:
-    """Ask Dagster whether the partitions of a dataset can be made from those of another.
-
-    Args:
-        upstream: The dataset that is read.
-        downstream: The dataset that is written.
-        downstream_name: Its name, for which the upstream dataset may have a mapping.
-
-    Raises:
-        ValueError: They cannot.
-    """
+    """Ask Dagster whether the partitions of a dataset can be made from those of another."""
     up, down = upstream.definition, downstream.definition
     mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
     try:

@@ -32,9 +32,6 @@ class StepRegistry:
     """Makes steps, and gives each a name that no other one has.
 
     Jobs that run the same nodes in the same way share a step, and so an op.
-
-    Args:
-        settings: Finds the settings of a step.
     """
 
     def __init__(self, settings: NodeOptionsResolver) -> None:
@@ -88,18 +85,7 @@ def plan_job_steps(
     steps: StepRegistry,
     fans_out: bool,
 ) -> list[StepPlan]:
-    """Make the steps of a job.
-
-    Args:
-        name: The job's name.
-        groups: The nodes that share a step.
-        datasets: The datasets they read and write.
-        steps: Makes each step.
-        fans_out: Whether there is a step for each partition key.
-
-    Returns:
-        The steps, in an order in which they could run.
-    """
+    """Make the steps of a job."""
     readers: dict[str, set[int]] = defaultdict(set)
     for index, group in enumerate(groups):
         for node in group:

@@ -14,15 +14,7 @@ from .dagster_yml import KedroDagsterConfig, KeyPath
 def parse_config(
     raw: Mapping[str, Any],
 ) -> tuple[KedroDagsterConfig, list[tuple[KeyPath, str]]]:
-    """Read ``dagster.yml``, setting aside the entries that cannot be read.
-
-    Args:
-        raw: The file's content.
-
-    Returns:
-        The configuration made of all sound entries, so that these can be checked further, and
-        each mistake as the keys that lead to it and a message.
-    """
+    """Read ``dagster.yml``, setting aside the entries that cannot be read."""
     content = {
         str(section): (
             {str(name): entry for name, entry in entries.items()}

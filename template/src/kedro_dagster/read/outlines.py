@@ -37,12 +37,7 @@ class NotImported:
 
 
 def send_to_runs(package_name: str, pipelines: Mapping[str, Pipeline]) -> None:
-    """Give the processes of runs the outlines of pipelines, unless a node is more than one.
-
-    Args:
-        package_name: Import name of the project's package.
-        pipelines: The pipelines by name.
-    """
+    """Give the processes of runs the outlines of pipelines, unless a node is more than one."""
     context = DefinitionsLoadContext.get()
     if context.load_type is not DefinitionsLoadType.INITIALIZATION:
         return  # they go along with the run anyway
@@ -52,14 +47,7 @@ def send_to_runs(package_name: str, pipelines: Mapping[str, Pipeline]) -> None:
 
 
 def dump(pipelines: Mapping[str, Pipeline]) -> str | None:
-    """Write pipelines down.
-
-    Args:
-        pipelines: The pipelines by name.
-
-    Returns:
-        All but the functions of their nodes; None if there is a node that is more than that.
-    """
+    """Write pipelines down."""
     functions: dict[Hashable, int] = {}
     signs: list[tuple[str, str, bool]] = []
     nodes: dict[str, int] = {}
@@ -83,14 +71,7 @@ def dump(pipelines: Mapping[str, Pipeline]) -> str | None:
 
 
 def load(package_name: str) -> dict[str, Pipeline]:
-    """Read what the code server has written.
-
-    Args:
-        package_name: Import name of the project's package.
-
-    Returns:
-        The pipelines by name, which share the nodes that are the same; none outside of runs.
-    """
+    """Read what the code server has written."""
     context = DefinitionsLoadContext.get()
     if context.load_type is not DefinitionsLoadType.RECONSTRUCTION:
         return {}
@@ -115,16 +96,7 @@ def is_imported(node: Node) -> bool:
 
 
 def restore_functions(name: str, pipeline: Pipeline, imported: Pipeline) -> None:
-    """Give the nodes of an outline their functions.
-
-    Args:
-        name: The name of the pipeline.
-        pipeline: Its outline.
-        imported: The pipeline itself.
-
-    Raises:
-        PipelineLoadError: The outline is of another pipeline.
-    """
+    """Give the nodes of an outline their functions."""
     functions = {node.name: node.func for node in imported.nodes}
     if missing := [node.name for node in pipeline.nodes if node.name not in functions]:
         raise PipelineLoadError(

@@ -71,17 +71,7 @@ class Partitioning:
 
 
 def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
-    """Read what the catalog entry of a ``DagsterPartitionedDataset`` says of its partitions.
-
-    Args:
-        entry: The entry.
-
-    Returns:
-        The partitioning, or ``None`` where the entry has no ``partition``.
-
-    Raises:
-        ValueError: A class is not known, or does not take the arguments given.
-    """
+    """Read what the catalog entry of a ``DagsterPartitionedDataset`` says of its partitions."""
     config = entry.get("partition")
     if config is None:
         return None
@@ -184,15 +174,7 @@ def _checked_keys(keys: Any, where: str) -> list[str]:
 def all_keys(
     definition: dg.PartitionsDefinition[str], store: DynamicPartitionsStore | None = None
 ) -> tuple[str, ...]:
-    """All keys that there are now.
-
-    Args:
-        definition: The partitions.
-        store: The Dagster instance, which knows dynamic keys.
-
-    Returns:
-        The keys, in Dagster's order.
-    """
+    """All keys that there are now."""
     with dg.partition_loading_context(dynamic_partitions_store=store):
         return tuple(definition.get_partition_keys(dynamic_partitions_store=store))
 

@@ -19,14 +19,6 @@ class PartitionScope:
 
 
 def check_key(key: str, where: str) -> None:
-    """Refuse a key that would lead out of the dataset's folder.
-
-    Args:
-        key: The key.
-        where: What to call the place it comes from.
-
-    Raises:
-        ValueError: It does.
-    """
+    """Refuse a key that would lead out of the dataset's folder."""
     if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/"):
         raise ValueError(f"{where}: {key!r} leads out of the dataset's folder.")

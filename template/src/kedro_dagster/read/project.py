@@ -67,28 +67,11 @@ class KedroProject:
     mistakes: tuple[Mistake, ...] = field(default=())
 
     def mistake(self, path: KeyPath, message: str) -> Mistake:
-        """Say in which file of ``dagster.yml`` a mistake stands.
-
-        Args:
-            path: The keys that lead to it.
-            message: What is wrong.
-
-        Returns:
-            The mistake, with the file's path relative to the project.
-        """
+        """Say in which file of ``dagster.yml`` a mistake stands."""
         return Mistake(file_of(path, self.config_files, self.path), path, message)
 
     def catalog_mistake(self, name: str, path: KeyPath, message: str) -> Mistake:
-        """Say in which file of the catalog a mistake stands.
-
-        Args:
-            name: The dataset, which a pattern of the catalog may stand for.
-            path: The keys that lead to the mistake in the dataset's entry.
-            message: What is wrong.
-
-        Returns:
-            The mistake, with the file's path relative to the project.
-        """
+        """Say in which file of the catalog a mistake stands."""
         pattern = None if name in self.catalog.config else self.catalog.match_dataset_pattern(name)
         file = file_of((pattern or name,), self.catalog_files, self.path)
         return Mistake(file, (name, *path), message)
@@ -106,14 +89,7 @@ class KedroProject:
             send_to_runs(self.package_name, {name: self.pipelines[name] for name in wanted})
 
     def import_pipelines(self, names: Collection[str]) -> None:
-        """Import pipelines of which only the outlines are known; ``__default__`` are all.
-
-        Args:
-            names: The pipelines that a run is of.
-
-        Raises:
-            PipelineLoadError: They cannot be imported, or are not what they were.
-        """
+        """Import pipelines of which only the outlines are known; ``__default__`` are all."""
         known = self.pipelines
         wanted = known.keys() if "__default__" in names else known.keys() & names
         if all(is_imported(node) for name in wanted for node in known[name].nodes):
@@ -136,24 +112,7 @@ def read_project(
     package_name: str | None = None,
     env: str | None = None,
 ) -> KedroProject:
-    """Bootstrap a Kedro project and read it.
-
-    Args:
-        project_path: The project's root; by default the one around the package, or around the
-            working folder.
-        package_name: Import name of the project's package; by default read from its
-            ``pyproject.toml``.
-        env: Kedro configuration environment; by default ``KEDRO_ENV``, or the project's own.
-
-    Returns:
-        The project.
-
-    Raises:
-        ProjectNotFoundError: There is no Kedro project there, or its package name is wrong.
-        PipelineLoadError: The pipeline registry cannot be imported.
-        CatalogConfigError: The catalog's or the parameters' configuration cannot be read.
-        DagsterConfigError: ``dagster.yml`` is missing or is not YAML.
-    """
+    """Bootstrap a Kedro project and read it."""
     path, package = _bootstrap(project_path, package_name)
     env = env or os.environ.get("KEDRO_ENV") or None
     loader = kedro_door.planning_config_loader(conf_source(path), env)

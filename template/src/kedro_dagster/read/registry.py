@@ -72,15 +72,7 @@ def _import_failures(caught: list[warnings.WarningMessage]) -> dict[str, str]:
 
 
 def failed_import(name: str, failures: Mapping[str, str]) -> str:
-    """Say why a pipeline is not registered, if it is for its module.
-
-    Args:
-        name: The pipeline.
-        failures: The modules that ``find_pipelines`` left out, each with the reason.
-
-    Returns:
-        The module and the reason, or nothing.
-    """
+    """Say why a pipeline is not registered, if it is for its module."""
     for module, reason in failures.items():
         if module.rpartition(".")[2] == name:
             return f"module {module} fails on import: {reason}"

@@ -14,17 +14,7 @@ from ..read.dagster_yml import ExecutorOptions
 
 
 def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
-    """Find an executor and configure it.
-
-    Args:
-        options: Its kind and its config.
-
-    Returns:
-        The executor, not yet wrapped.
-
-    Raises:
-        ValueError: There is no such executor, or its package is not installed.
-    """
+    """Find an executor and configure it."""
     definition = import_executor(options.kind)
 
     def options_of_run(_: Any) -> Mapping[str, Any]:

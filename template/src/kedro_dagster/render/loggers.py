@@ -10,27 +10,12 @@ from ..read.dagster_yml import LoggerOptions
 
 
 def getLogger(name: str | None = None) -> logging.Logger:  # noqa: N802
-    """Get a logger whose records show in Dagster: any logger of Python's does.
-
-    Args:
-        name: The logger's name.
-
-    Returns:
-        ``logging.getLogger(name)``.
-    """
+    """Get a logger whose records show in Dagster: any logger of Python's does."""
     return logging.getLogger(name)
 
 
 def logger_definition(name: str, options: LoggerOptions) -> dg.LoggerDefinition:
-    """Make a Dagster logger of the words of :func:`logging.config.dictConfig`.
-
-    Args:
-        name: A name that no other logger of the code location has.
-        options: Its level, handlers, formatters and filters.
-
-    Returns:
-        The logger.
-    """
+    """Make a Dagster logger of the words of :func:`logging.config.dictConfig`."""
 
     def create(_: dg.InitLoggerContext) -> logging.Logger:
         # dictConfig itself would close the handlers of all other loggers of the process

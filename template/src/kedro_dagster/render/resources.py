@@ -38,11 +38,7 @@ _CONFIG = {
 
 
 class KedroResource(dg.ResourceDefinition):
-    """Gives each process of a run its :class:`KedroRun`; its config is that of ``kedro run``.
-
-    Args:
-        plan: The project's plan.
-    """
+    """Gives each process of a run its :class:`KedroRun`; its config is that of ``kedro run``."""
 
     def __init__(self, plan: ProjectPlan) -> None:
         self.plan = plan

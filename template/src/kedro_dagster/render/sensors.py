@@ -21,12 +21,6 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
     """Make the sensor for runs whose worker was killed between its first and last hook.
 
     Dagster notices such a run when run monitoring is on, and marks it as failed.
-
-    Args:
-        plan: The project's plan.
-
-    Returns:
-        The sensor; it is on by default.
     """
 
     @dg.run_failure_sensor(
@@ -58,14 +52,6 @@ def new_partitions_sensor(
 
     What is new is what is no partition yet; Dagster keeps the partitions, so a file is not run
     again after a restart.
-
-    Args:
-        plan: The project's plan.
-        name: The sensor's name.
-        options: What ``dagster.yml`` says of it.
-
-    Returns:
-        The sensor.
     """
     partitioning = not_none(plan.datasets[options.dataset].partitioning)
     definition = cast("dg.DynamicPartitionsDefinition", partitioning.definition)

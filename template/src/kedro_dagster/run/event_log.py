@@ -38,12 +38,7 @@ _here = threading.local()
 
 
 class EventLogHandler(logging.Handler):
-    """Passes the records of Python's logging on to a Dagster log, up to a limit.
-
-    Args:
-        log: The log of a step or of a run.
-        limit: How many records to pass on; the project's own handlers get all of them.
-    """
+    """Passes the records of Python's logging on to a Dagster log, up to a limit."""
 
     def __init__(self, log: dg.DagsterLogManager, limit: int = EVENT_LOG_LIMIT) -> None:
         super().__init__()
@@ -91,15 +86,7 @@ class EventLogHandler(logging.Handler):
 
 @contextmanager
 def event_log(log: dg.DagsterLogManager, limit: int = EVENT_LOG_LIMIT) -> Iterator[EventLogHandler]:
-    """Show in a Dagster log what is logged meanwhile, at the levels the project has set.
-
-    Args:
-        log: The log of a step or of a run.
-        limit: How many records to show; the last one says how many were left out.
-
-    Yields:
-        The handler, to be flushed before an event of Dagster's is logged.
-    """
+    """Show in a Dagster log what is logged meanwhile, at the levels the project has set."""
     handler = EventLogHandler(log, limit)
     deaf = [
         logger
@@ -125,10 +112,6 @@ class _Batches(logging.Handler):
 
     Of each record, Dagster makes a connection and a commit of its own: 4 ms in memory and more on
     a disk, for the five or six that Kedro logs of a node.
-
-    Args:
-        one_by_one: Dagster's own handler, for when a batch cannot be written.
-        storage: The event log of its Dagster instance.
     """
 
     def __init__(self, one_by_one: logging.Handler, storage: SqlEventLogStorage) -> None:

@@ -26,15 +26,7 @@ from .selection import RunOptions, RunSelection, outputs_to_make, select_nodes
 
 
 def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg.ExecutorDefinition:
-    """Wrap an executor, so that Kedro's pipeline hooks are called around all steps of a run.
-
-    Args:
-        definition: Any executor.
-        plan: The project's plan.
-
-    Returns:
-        An executor of the same name, config and requirements.
-    """
+    """Wrap an executor, so that Kedro's pipeline hooks are called around all steps of a run."""
 
     def create(context: InitExecutorContext) -> dg.Executor:
         creation = not_none(definition.executor_creation_fn)
@@ -54,14 +46,7 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
 
 
 class KedroExecutor(dg.Executor):
-    """Stands around any executor in the run worker, as ``KedroSession.run`` does around a runner.
-
-    Args:
-        inner: The executor that runs the steps.
-        plan: The project's plan.
-        name: The executor's name.
-        note: What is to be told in the log of each run.
-    """
+    """Stands around any executor in the run worker, as ``KedroSession.run`` around a runner."""
 
     def __init__(self, inner: dg.Executor, plan: ProjectPlan, name: str, note: str = "") -> None:
         self._inner = inner
@@ -198,14 +183,7 @@ def _load_output(plan_context: PlanOrchestrationContext, step: str, output: str)
 
 
 def step_error(event: dg.DagsterEvent) -> StepFailedError:
-    """Tell of a failure in another process, of which only a description has come here.
-
-    Args:
-        event: The failure of a step, or of a run.
-
-    Returns:
-        An error with the class name, the message and the traceback of what was raised.
-    """
+    """Tell of a failure in another process, of which only a description has come here."""
     data: Any = event.event_specific_data
     info = getattr(data, "error", None)
     if info is None:
@@ -220,12 +198,6 @@ def refuse_threads(executor: Any) -> None:
 
     Dagster is not made for several steps in one process at a time: two of them were seen to wait
     for each other's locks of ``logging`` in any job. ``dask worker`` has a thread for each core.
-
-    Args:
-        executor: Any executor.
-
-    Raises:
-        dagster.DagsterInvariantViolationError: A worker of its scheduler has several threads.
     """
     if getattr(executor, "cluster_type", None) != "existing":
         return

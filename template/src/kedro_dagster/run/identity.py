@@ -71,14 +71,6 @@ def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_proce
 
     Tags are inherited by a re-execution, so the identity stands there with the id of the
     Dagster run that it belongs to.
-
-    Args:
-        instance: The Dagster instance.
-        dagster_run_id: The Dagster run.
-        single_process: Whether transient datasets stay in the memory of one process.
-
-    Returns:
-        Kedro's ``run_id``.
     """
     run_id = str(generate_timestamp())
     tags = {
@@ -97,15 +89,7 @@ def tags_of(instance: dg.DagsterInstance, dagster_run_id: str) -> Mapping[str, s
 
 
 def identity_of(tags: Mapping[str, str], dagster_run_id: str) -> str | None:
-    """Find the identity that a Dagster run has been given, in whatever process.
-
-    Args:
-        tags: The tags of the run.
-        dagster_run_id: The Dagster run.
-
-    Returns:
-        Kedro's ``run_id``, or ``None`` where the run has none of its own.
-    """
+    """Find the identity that a Dagster run has been given, in whatever process."""
     owned = tags.get(HOOKS_TAG, "").endswith(dagster_run_id)
     return tags.get(RUN_ID_TAG) if owned else None
 

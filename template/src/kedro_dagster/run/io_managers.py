@@ -20,11 +20,7 @@ from .transient import Transient
 
 
 class KedroIOManager(dg.IOManager):
-    """Loads and saves assets through the Kedro catalog, for Dagster-native assets beside Kedro's.
-
-    Args:
-        run: The Kedro run of this process.
-    """
+    """Loads and saves through the Kedro catalog, for Dagster-native assets beside Kedro's."""
 
     def __init__(self, run: KedroRun) -> None:
         self._run = run
@@ -59,9 +55,6 @@ class TransientIOManager(dg.IOManager):
 
     That resource is asked of the step, which requires it: Dagster gives every job one, but does
     not know it where sensors are evaluated, and would refuse a resource that depends on it.
-
-    Args:
-        run: The Kedro run of this process.
     """
 
     def __init__(self, run: KedroRun) -> None:

@@ -47,16 +47,7 @@ _kept: dict[str, KedroRun] = {}
 
 
 class KedroRun:
-    """A Kedro run, in one of the processes it takes.
-
-    Args:
-        plan: The project's plan.
-        run_id: The identity of the run: Kedro's ``run_id`` and ``save_version``.
-        options: The run's options.
-        pipeline_names: The pipelines it is of, to which the validation of parameters is limited.
-        single_process: Whether all nodes of the run, and its pipeline hooks, run in this process.
-        tags: The tags of the Dagster run, by which its processes know of each other.
-    """
+    """A Kedro run, in one of the processes it takes."""
 
     def __init__(
         self,
@@ -123,12 +114,7 @@ class KedroRun:
     # Around all nodes: what KedroSession.run and AbstractRunner.run do
 
     def start(self, scope: RunSelection) -> dict[str, str]:
-        """Call ``before_pipeline_run``.
-
-        Returns:
-            Tags for the Dagster run, by which its other processes find what a hook has opened, or
-            has put into the catalog.
-        """
+        """Call ``before_pipeline_run``."""
         before = kedro_door.datasets_in(self.catalog)
         try:
             self.hook_manager.hook.before_pipeline_run(
@@ -150,15 +136,7 @@ class KedroRun:
         return tags
 
     def join(self, instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
-        """Take part in the MLflow run, if there is one, that another process has opened.
-
-        Args:
-            instance: The Dagster instance.
-            dagster_run_id: The Dagster run.
-
-        Returns:
-            Whether there is one, and this process had no part in it yet.
-        """
+        """Take part in the MLflow run, if there is one, that another process has opened."""
         catalog, hook = self.catalog, mlflow_run.find_hook(self.hook_manager)
         if hook is None or self._tracked:
             return False
@@ -182,16 +160,7 @@ class KedroRun:
             self._tracked = not joined
 
     def check_inputs_and_build(self, scope: RunSelection) -> None:
-        """Build the datasets of the pipeline, as Kedro's runners do before the first node.
-
-        Args:
-            scope: What the run runs.
-
-        Raises:
-            ValueError: A free input of the pipeline is not in the catalog, or the run is limited
-                to partitions that there are not.
-            kedro.io.DatasetError: A dataset cannot be built.
-        """
+        """Build the datasets of the pipeline, as Kedro's runners do before the first node."""
         if self.options.partition_keys is not None:
             if scope.job is None:
                 raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
@@ -223,12 +192,7 @@ class KedroRun:
             )
 
     def finish_after(self, scope: RunSelection, steps: Iterable[str]) -> None:
-        """Finish by itself when the last of these steps has run.
-
-        Args:
-            scope: What the run runs.
-            steps: The keys of its steps.
-        """
+        """Finish by itself when the last of these steps has run."""
         self._last = scope, set(steps)
 
     def step_done(self, step_key: str) -> None:
@@ -285,15 +249,7 @@ class KedroRun:
         scopes: Callable[[Node], Mapping[str, PartitionScope]],
         done: Callable[[Node, Mapping[str, PartitionScope]], None],
     ) -> None:
-        """Run nodes in order, each through Kedro's own ``Task``.
-
-        Args:
-            step: The key of the step they are of.
-            nodes: The nodes.
-            changed: Parameters that have another value for these nodes than for the run.
-            scopes: Finds the partitions that a node may touch, by dataset.
-            done: Called after each node, when all of its outputs are saved.
-        """
+        """Run nodes in order, each through Kedro's own ``Task``."""
         nodes = tuple(nodes)
         self._build(name for node in nodes for name in (*node.inputs, *node.outputs))
         self._used.update(name for node in nodes for name in node.outputs)
@@ -373,15 +329,7 @@ class KedroRun:
             yield
 
     def location(self, name: str, key: str | None = None) -> dict[str, Any]:
-        """Say where a dataset, or one of its partitions, is saved.
-
-        Args:
-            name: The dataset.
-            key: A partition key.
-
-        Returns:
-            Metadata of its materialisation.
-        """
+        """Say where a dataset, or one of its partitions, is saved."""
         dataset = kedro_door.unwrap_cached(self._dataset(name))
         path = kedro_door.saved_path(dataset) if key is None else dataset.path_of(key)
         found: dict[str, Any] = {"path": dg.MetadataValue.path(path)} if path else {}
@@ -453,13 +401,6 @@ def reuse_run(dagster_run_id: str, make: Callable[[], KedroRun]) -> Iterator[Ked
 
     Hooks hear of a context and of a catalog once for all steps of a run. The last run is kept,
     and no other: hooks that remember their context remember that one, and memory does not grow.
-
-    Args:
-        dagster_run_id: The Dagster run of the step.
-        make: Makes its Kedro run.
-
-    Yields:
-        The Kedro run of this process.
     """
     if dagster_run_id not in _kept:
         _kept.clear()

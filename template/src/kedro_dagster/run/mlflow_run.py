@@ -37,14 +37,7 @@ def find_hook(hook_manager: PluginManager) -> Any:
 
 
 def opened(hook_manager: PluginManager) -> dict[str, str]:
-    """Look at the MLflow run that ``before_pipeline_run`` has opened.
-
-    Args:
-        hook_manager: The hooks of this process.
-
-    Returns:
-        Tags for the Dagster run; none where nothing is tracked.
-    """
+    """Look at the MLflow run that ``before_pipeline_run`` has opened."""
     hook = find_hook(hook_manager)
     if hook is None or hook.run_id is None:
         return {}
@@ -71,13 +64,6 @@ def join(
 
     Only kedro-mlflow's own ``before_pipeline_run`` is called: it resumes the run whose id is
     configured, and sets all that its node hooks rely on.
-
-    Args:
-        hook: The hook of kedro-mlflow.
-        tags: The tags of the Dagster run.
-        run_params: What the pipeline hooks are told of the run.
-        pipeline: What the run runs.
-        catalog: The catalog of this process.
     """
     import mlflow  # noqa: PLC0415
 
@@ -91,12 +77,7 @@ def join(
 
 
 def leave(hook_manager: PluginManager, joined: bool) -> None:
-    """End the runs that nodes have left open, and let go of a run that was joined.
-
-    Args:
-        hook_manager: The hooks of this process.
-        joined: Whether another process has opened the MLflow run, and will close it.
-    """
+    """End the runs that nodes have left open, and let go of a run that was joined."""
     hook = find_hook(hook_manager)
     if hook is None or hook.run_id is None:
         return
@@ -119,10 +100,6 @@ def closing(hook_manager: PluginManager, status: str) -> Iterator[None]:
 
     kedro-mlflow relies on the former in ``on_pipeline_error``. Its hook is one for the process:
     unless it forgets the run, the next one would be written to it.
-
-    Args:
-        hook_manager: The hooks of this process.
-        status: How the run has ended.
     """
     hook = find_hook(hook_manager)
     if hook is None or hook.run_id is None or hook._already_active_mlflow:
@@ -149,15 +126,7 @@ def _resume_once(hook: Any) -> None:
 
 
 def ui_address(config: Any, tracking_uri: str) -> str:
-    """Find the address that ``kedro mlflow ui`` opens.
-
-    Args:
-        config: The configuration of kedro-mlflow.
-        tracking_uri: Where MLflow stores its runs.
-
-    Returns:
-        The address, without credentials.
-    """
+    """Find the address that ``kedro mlflow ui`` opens."""
     parts = urlsplit(tracking_uri)
     if parts.scheme not in ("http", "https"):
         return f"http://{config.ui.host}:{config.ui.port}"

@@ -15,16 +15,7 @@ import dagster as dg
 
 
 def config_schema(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, dg.Field]:
-    """Make the config schema of an op out of the parameters its nodes take.
-
-    Args:
-        names: Names as node inputs have them: ``parameters`` or ``params:...``.
-        values: The project's value of each; a name without one is given by a hook in the run,
-            and has no config.
-
-    Returns:
-        A field for each parameter, with the project's value as default.
-    """
+    """Make the config schema of an op out of the parameters its nodes take."""
     return {
         name: dg.Field(dg.Any, default_value=to_config(values[name]), is_required=False)
         for name in names
@@ -33,15 +24,7 @@ def config_schema(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, 
 
 
 def overrides(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Find the parameters that a run's config changes.
-
-    Args:
-        config: The config of an op.
-        values: The project's value of each parameter.
-
-    Returns:
-        The new value of each changed parameter, in the types of the project's own.
-    """
+    """Find the parameters that a run's config changes."""
     return {
         name: from_config(value, values[name])
         for name, value in config.items()
@@ -50,16 +33,7 @@ def overrides(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str,
 
 
 def assign(parameters: dict[Any, Any], path: str, value: Any) -> bool:
-    """Set one parameter inside the nested parameters, in place.
-
-    Args:
-        parameters: The parameters as ``parameters.yml`` gives them.
-        path: Keys joined by dots; a key may hold dots of its own, or be no string.
-        value: The new value.
-
-    Returns:
-        Whether there is such a parameter.
-    """
+    """Set one parameter inside the nested parameters, in place."""
     for key, inner in parameters.items():
         if str(key) == path:
             parameters[key] = value

@@ -59,12 +59,6 @@ def choose_start_method(context: InitExecutorContext) -> tuple[InitExecutorConte
     """Let the multiprocess executor fork its steps from a process that has the job loaded.
 
     Kedro's plugins are loaded there too, as each session needs them: mlflow alone takes seconds.
-
-    Args:
-        context: What a multiprocess executor is created from.
-
-    Returns:
-        The same with a start method, and what is to be told in the log of the run.
     """
     config = dict(context.executor_config)
     options: Any = config.get("multiprocess", config)

@@ -67,18 +67,7 @@ def select_nodes(
     steps: Mapping[str, Iterable[str]],
     lost: bool = False,
 ) -> RunSelection | None:
-    """Find the nodes that a Dagster run really runs.
-
-    Args:
-        plan: The project's plan.
-        job_name: The name of the run's job.
-        executor: The name of the run's executor.
-        steps: The outputs to be made, by the name of the step.
-        lost: Whether transient datasets of steps that ran before must be made again.
-
-    Returns:
-        The scope, or ``None`` where the run has no Kedro node.
-    """
+    """Find the nodes that a Dagster run really runs."""
     job = plan.jobs.get(job_name)
     if job:
         chosen = [step for step in job.steps if step.name in steps]
@@ -128,14 +117,7 @@ def _as_one_pipeline(tasks: Iterable[tuple[str, Node]]) -> Pipeline:
 
 
 def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
-    """Of the outputs of a step, those that a Dagster run is to make: of a multi-asset, some.
-
-    Args:
-        outputs: The outputs of a step in an execution plan, or in a snapshot of one.
-
-    Returns:
-        Their names.
-    """
+    """Of the outputs of a step, those that a Dagster run is to make: of a multi-asset, some."""
     return [
         output.name
         for output in outputs
@@ -146,15 +128,7 @@ def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
 def planned_steps(
     instance: dg.DagsterInstance, dagster_run: dg.DagsterRun
 ) -> Mapping[str, list[str]]:
-    """The outputs that a Dagster run is to make, by the key of the step.
-
-    Args:
-        instance: The Dagster instance.
-        dagster_run: The Dagster run.
-
-    Returns:
-        What the stored plan of the run says.
-    """
+    """The outputs that a Dagster run is to make, by the key of the step."""
     snapshot = instance.get_execution_plan_snapshot(str(dagster_run.execution_plan_snapshot_id))
     return {
         step.key: outputs_to_make(step.outputs)
