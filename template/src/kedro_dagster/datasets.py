@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset, DatasetError, Version
+from kedro.io.core import VERSION_KEY
 from kedro_datasets.partitions import PartitionedDataset
 
 from .read.partition_keys import PartitionScope, check_key
@@ -91,6 +92,15 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         finally:
             _ids_in_scope.reset(token)
             self._scope = before
+
+    def use_version(self, version: str) -> None:
+        """Save all partitions under one version, in whatever process; if they have versions.
+
+        Args:
+            version: The version of the run.
+        """
+        if VERSION_KEY in self._dataset_config:
+            self._dataset_config[VERSION_KEY] = Version(None, version)
 
     def partition_id(self, key: str) -> str:
         """The partition id, as in the dict that a node gets or returns, of a Dagster key.

@@ -27,7 +27,9 @@ from ..read.dagster_yml import RetryOptions
 from ..read.partition_keys import PartitionScope
 from ..run import parameters
 from ..run.event_log import event_log
+from ..run.hooks import in_mlflow_run
 from ..run.kedro_run import KedroRun
+from ..run.nodes import run_nodes
 from ..run.transient import Transient
 from .assets import CatalogTranslator
 
@@ -236,9 +238,9 @@ class NodeTranslator:
 
         step_key = context.get_step_execution_context().step.key
         changed = parameters.overrides(context.op_config or {}, self.plan.parameters)
-        tracked = run.mlflow_joined(context.instance, context.run_id)
-        with _errors_kept(run, step_key), event_log(context.log) as shown, tracked:
-            run.run_nodes(step_key, nodes, changed, scopes, record)
+        in_mlflow = in_mlflow_run(run, context.instance, context.run_id)
+        with _errors_kept(run, step_key), event_log(context.log) as shown, in_mlflow:
+            run_nodes(run, step_key, nodes, changed=changed, scopes=scopes, done=record)
             run.step_done(step_key)
 
     def _op_scopes(

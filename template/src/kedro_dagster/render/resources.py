@@ -9,7 +9,7 @@ from kedro.io.core import generate_timestamp
 
 from ..plan.model import ProjectPlan
 from ..plan.names import KEDRO
-from ..run.hooks import instance_of, open_alone
+from ..run.hooks import open_alone
 from ..run.identity import identity_of, tags_of
 from ..run.io_managers import KedroIOManager, TransientIOManager
 from ..run.kedro_run import KedroRun, reuse_run, run_in_this_process
@@ -53,13 +53,14 @@ class KedroResource(dg.ResourceDefinition):
         if context.run is None:  # outside of runs, such as defs.load_asset_value
             yield KedroRun(plan, str(generate_timestamp()), options, ["__default__"])
             return
-        run_id = context.run.run_id
+        run_id, instance = context.run.run_id, context.instance
+        assert instance is not None, "a run has an instance"
         if shared_run := run_in_this_process(run_id):
             yield shared_run
             return
         tags = context.run.tags  # as the run worker has handed them to this process, if it has
         if not identity_of(tags, run_id):
-            tags = tags_of(instance_of(context), run_id)
+            tags = tags_of(instance, run_id)
         if identity := identity_of(tags, run_id):
             names = plan.pipeline_names(context.run.job_name)
             with reuse_run(
@@ -67,7 +68,9 @@ class KedroResource(dg.ResourceDefinition):
             ) as run:
                 yield run
         else:
-            yield from open_alone(plan, context, options)
+            log = context.log
+            assert log is not None, "a run has a log"
+            yield from open_alone(plan, instance, context.run, log, options)
 
 
 def kedro_io_manager() -> dg.IOManagerDefinition:

@@ -12,6 +12,7 @@ from ..plan.model import ProjectPlan
 from ..read.dagster_yml import SensorOptions
 from ..read.partition_entry import all_keys
 from ..run.executor import step_error
+from ..run.hooks import PipelineHooks, join_mlflow
 from ..run.identity import close_hooks, hooks_are_open, identity_of
 from ..run.kedro_run import KedroRun
 from ..run.selection import RunOptions, planned_steps, select_nodes
@@ -32,14 +33,14 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
         instance, run_id = context.instance, context.dagster_run.run_id
         dagster_run = instance.get_run_by_id(run_id) or context.dagster_run
         steps = planned_steps(instance, dagster_run)
-        scope = select_nodes(plan, dagster_run.job_name, "killed", steps)
+        selection = select_nodes(plan, dagster_run.job_name, "killed", steps)
         identity = identity_of(dagster_run.tags, run_id)
-        if scope is None or identity is None or not hooks_are_open(dagster_run.tags, run_id):
+        if selection is None or identity is None or not hooks_are_open(dagster_run.tags, run_id):
             return  # no SkipReason: it would end the tick, with other runs still to be seen
         options = RunOptions.of(dagster_run.run_config)
-        run = KedroRun(plan, identity, options, scope.pipeline_names, tags=dagster_run.tags)
-        run.join(instance, run_id)
-        run.fail(scope, step_error(context.failure_event))
+        run = KedroRun(plan, identity, options, selection.pipeline_names, tags=dagster_run.tags)
+        join_mlflow(run, instance, run_id)
+        PipelineHooks(run, selection).on_pipeline_error(step_error(context.failure_event))
         close_hooks(instance, run_id)
 
     return kedro_on_pipeline_error

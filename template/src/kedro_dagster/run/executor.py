@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
@@ -16,13 +19,17 @@ from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.executor.init import InitExecutorContext
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 
+from ..doors.kedro import datasets_in
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
-from .event_log import event_log
-from .identity import close_hooks, identity_of, lost_with, new_identity, open_hooks, tags_of
-from .kedro_run import KedroRun, publish_run
-from .processes import choose_start_method
+from .forking import ProcessState, reasons_not_to_fork
+from .hooks import pipeline_hooks
+from .identity import identity_of, lost_with, new_identity, tags_of
+from .kedro_run import KedroRun
+from .processes import choose_start_method, forks_workers
 from .selection import RunOptions, RunSelection, outputs_to_make, select_nodes
+from .worker_steps import StepRunner
+from .workers import ForkedWorkers, Note, processes_from
 
 
 def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg.ExecutorDefinition:
@@ -30,11 +37,12 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
 
     def create(context: InitExecutorContext) -> dg.Executor:
         creation = not_none(definition.executor_creation_fn)
-        executor, note = creation(context), ""
-        if isinstance(executor, MultiprocessExecutor):  # which its name does not tell
-            context, note = choose_start_method(context)
-            executor = creation(context)
-        return KedroExecutor(executor, plan, definition.name, note)
+        executor = creation(context)
+        if not isinstance(executor, MultiprocessExecutor):  # which its name does not tell
+            return KedroExecutor(executor, plan, definition.name)
+        forks = forks_workers(context)
+        context, note = choose_start_method(context)
+        return KedroExecutor(creation(context), plan, definition.name, note, forks=forks)
 
     return dg.ExecutorDefinition(
         name=definition.name,
@@ -48,11 +56,20 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
 class KedroExecutor(dg.Executor):
     """Stands around any executor in the run worker, as ``KedroSession.run`` around a runner."""
 
-    def __init__(self, inner: dg.Executor, plan: ProjectPlan, name: str, note: str = "") -> None:
+    def __init__(
+        self,
+        inner: dg.Executor,
+        plan: ProjectPlan,
+        name: str,
+        note: str = "",
+        *,
+        forks: bool = False,
+    ) -> None:
         self._inner = inner
         self._plan = plan
         self._name = name
         self._note = note
+        self._forks = forks
 
     @property
     def retries(self) -> RetryMode:
@@ -76,101 +93,116 @@ class KedroExecutor(dg.Executor):
         }
         parent = plan_context.dagster_run.parent_run_id
         lost = parent is not None and lost_with(plan_context.instance, parent)
-        scope = select_nodes(self._plan, plan_context.job_name, self._name, steps, lost)
-        if scope is None:
+        selection = select_nodes(self._plan, plan_context.job_name, self._name, steps, lost)
+        if selection is None:
             yield from self._execute_steps(plan_context, execution_plan)
         else:
-            yield from self._execute_nodes(plan_context, execution_plan, scope)
+            yield from self._execute_nodes(plan_context, execution_plan, selection)
 
     def _execute_nodes(
         self,
         plan_context: PlanOrchestrationContext,
         execution_plan: ExecutionPlan,
-        scope: RunSelection,
+        selection: RunSelection,
     ) -> Iterator[dg.DagsterEvent]:
+        before = ProcessState.now() if self._forks else None
         instance, run_id = plan_context.instance, plan_context.run_id
         tags = tags_of(instance, run_id) if plan_context.resume_from_failure else {}
         resumed = identity_of(tags, run_id)
-        options = RunOptions.of(plan_context.run_config)
         single_process = isinstance(self._inner, InProcessExecutor)
-        with event_log(plan_context.log):
-            run = KedroRun(
-                self._plan,
-                resumed or new_identity(instance, run_id, single_process),
-                options,
-                scope.pipeline_names,
-                single_process=single_process,
-                tags=plan_context.dagster_run.tags,
-            )
-            if resumed:
-                run.join(instance, run_id)
+        run = KedroRun(
+            self._plan,
+            resumed or new_identity(instance, run_id, single_process),
+            RunOptions.of(plan_context.run_config),
+            selection.pipeline_names,
+            single_process=single_process,
+            tags=plan_context.dagster_run.tags,
+        )
+        log = plan_context.log
+        with pipeline_hooks(run, selection, instance, run_id, log, resumed=bool(resumed)) as hooks:
+            if before:
+                steps = self._execute_forked(plan_context, execution_plan, run, before)
             else:
-                open_hooks(instance, run_id, run.start(scope))
-        failure: BaseException | None = None
-        try:
-            run.check_inputs_and_build(scope)
-            with publish_run(run_id, run):
-                for event in self._execute_steps(plan_context, execution_plan):
-                    if event.is_step_failure and failure is None:
-                        failure = run.errors.get(str(event.step_key)) or step_error(event)
-                    yield event
-        except GeneratorExit:
-            raise  # Dagster has let go of the run: it is not over
-        except BaseException as error:
-            self._end(plan_context, run, scope, failure or error)
-            raise
-        self._end(plan_context, run, scope, failure)
+                steps = self._execute_steps(plan_context, execution_plan)
+            for event in steps:
+                if event.is_step_failure and hooks.failure is None:
+                    hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
+                yield event
+            if hooks.failure is None:
+                self._find_results(plan_context, run, selection)
+
+    def _execute_forked(
+        self,
+        plan_context: PlanOrchestrationContext,
+        execution_plan: ExecutionPlan,
+        run: KedroRun,
+        before: ProcessState,
+    ) -> Iterator[dg.DagsterEvent]:
+        """Run the steps in workers forked from this process, unless it must not be forked."""
+        datasets = [(name, dataset) for name, (dataset, _) in datasets_in(run.catalog).items()]
+        if reasons := list(reasons_not_to_fork(before, datasets)):
+            plan_context.log.info(f"Each step has a process of its own: {'; '.join(reasons)}.")
+            yield from self._execute_steps(plan_context, execution_plan)
+            return
+        inner_context = self._inner_context(plan_context)
+        workers = ForkedWorkers(
+            StepRunner(run, inner_context, execution_plan, self._inner),
+            partial(_note, plan_context, run, set()),
+            keep_random_state=random.getstate() != before.random_state,
+        )
+        with closing(workers), processes_from(self._inner, workers):
+            yield from self._inner.execute(inner_context, execution_plan)
 
     def _execute_steps(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         refuse_threads(self._inner)
+        return self._inner.execute(self._inner_context(plan_context), execution_plan)
+
+    def _inner_context(self, plan_context: PlanOrchestrationContext) -> PlanOrchestrationContext:
         tags = tags_of(plan_context.instance, plan_context.run_id)  # so that no step asks for them
-        dagster_run = plan_context.dagster_run.with_tags(tags)
-        inner_context = PlanOrchestrationContext(
-            plan_context.plan_data._replace(dagster_run=dagster_run),
+        return PlanOrchestrationContext(
+            plan_context.plan_data._replace(dagster_run=plan_context.dagster_run.with_tags(tags)),
             plan_context.log,
             self._inner,  # which looks there for itself, as those on Dask and Celery do
             plan_context.output_capture,
             plan_context.resume_from_failure,
         )
-        return self._inner.execute(inner_context, execution_plan)
-
-    def _end(
-        self,
-        plan_context: PlanOrchestrationContext,
-        run: KedroRun,
-        scope: RunSelection,
-        failure: BaseException | None,
-    ) -> None:
-        with event_log(plan_context.log):
-            try:
-                if failure is None:
-                    self._find_results(plan_context, run, scope)
-                    run.finish(scope)
-                else:
-                    run.fail(scope, failure)
-            finally:
-                close_hooks(plan_context.instance, plan_context.run_id)
 
     def _find_results(
-        self, plan_context: PlanOrchestrationContext, run: KedroRun, scope: RunSelection
+        self, plan_context: PlanOrchestrationContext, run: KedroRun, selection: RunSelection
     ) -> None:
         """Let ``run_result`` hold what steps in other processes gave to the ``io_manager``."""
-        if run.single_process or scope.job is None:
+        if run.single_process or selection.job is None:
             return
         done = plan_context.execution_plan.step_keys_to_execute
-        steps = {name: step.name for step in scope.job.steps for name in step.outputs}
-        for name in scope.pipeline.outputs():
+        steps = {name: step.name for step in selection.job.steps for name in step.outputs}
+        for name in selection.pipeline.outputs():
             dataset = self._plan.datasets[name]
             if not dataset.persisted and steps.get(name) in done:
                 load = partial(_load_output, plan_context, steps[name], dataset.identifier)
                 run.find(name, load)
 
 
+def _note(
+    plan_context: PlanOrchestrationContext, run: KedroRun, told: set[str], note: Note
+) -> None:
+    """Take what a worker tells beside its events: an exception, or a changed catalog."""
+    if note.kind == "error":
+        with suppress(Exception):  # an exception of the user's may not be made of its arguments
+            run.errors[note.step_key] = pickle.loads(note.content)  # noqa: S301  # a fork wrote it
+    elif note.content not in told:
+        told.add(note.content)
+        plan_context.log.warning(
+            f"A hook has put dataset {note.content!r} into the catalog while step "
+            f"{note.step_key!r} ran. It holds for later steps of the same process only, as with "
+            "Kedro's ParallelRunner. Put it there in before_pipeline_run, or use in_process."
+        )
+
+
 def _load_output(plan_context: PlanOrchestrationContext, step: str, output: str) -> Any:
     definitions = plan_context.job.get_definition().resource_defs
-    keys = {"io_manager", *definitions["io_manager"].required_resource_keys}
+    keys = _with_required("io_manager", definitions)
     config: Mapping[str, Any] = plan_context.run_config.get("resources") or {}  # type: ignore[assignment]
     with dg.build_resources(
         {key: definitions[key] for key in keys},
@@ -180,6 +212,15 @@ def _load_output(plan_context: PlanOrchestrationContext, step: str, output: str)
     ) as resources:
         upstream = dg.build_output_context(step, output, run_id=plan_context.run_id)
         return resources.io_manager.load_input(dg.build_input_context(upstream_output=upstream))
+
+
+def _with_required(key: str, definitions: Mapping[str, dg.ResourceDefinition]) -> set[str]:
+    """A resource, and those that it requires, and those that these require in turn."""
+    found, left = set[str](), {key}
+    while left:
+        found |= left
+        left = {need for one in left for need in definitions[one].required_resource_keys} - found
+    return found
 
 
 def step_error(event: dg.DagsterEvent) -> StepFailedError:

@@ -1,56 +1,221 @@
-"""The life of a Kedro run where no executor of ours stands around the steps."""
+"""The life of a Kedro run: the pipeline hooks, around all nodes and wherever these run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
-from dagster._check import not_none
+from kedro import __version__ as kedro_version
 
+from ..doors import kedro as kedro_door
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
+from . import mlflow_run
 from .event_log import event_log
-from .identity import close_hooks, new_identity, open_hooks
+from .identity import CATALOG_TAG, close_hooks, lost_with, new_identity, open_hooks, pack_datasets
 from .kedro_run import KedroRun, publish_run
-from .selection import RunOptions, planned_steps, select_nodes
+from .selection import RunOptions, RunSelection, planned_steps, select_nodes
+from .transient import Release
+
+
+class PipelineHooks:
+    """Calls the pipeline hooks of a run, as ``KedroSession.run`` does."""
+
+    def __init__(self, run: KedroRun, selection: RunSelection) -> None:
+        self.run = run
+        self.selection = selection
+        self.failure: BaseException | None = None
+        self.ended = False
+
+    def before_pipeline_run(self) -> dict[str, str]:
+        """Call the hook; give tags for what it has opened, or put into the catalog."""
+        run, before = self.run, kedro_door.datasets_in(self.run.catalog)
+        try:
+            run.hook_manager.hook.before_pipeline_run(**self._arguments())
+        except BaseException:
+            with mlflow_run.closing(run.hook_manager, "FAILED"):
+                raise
+        run.mlflow_joined = True
+        tags = mlflow_run.opened(run.hook_manager)
+        if run.single_process:
+            run.release = Release(self.selection)
+        elif changed := {
+            name: dataset
+            for name, (dataset, data) in kedro_door.datasets_in(run.catalog).items()
+            if name not in before or before[name][0] is not dataset or before[name][1] is not data
+        }:
+            tags = {**tags, CATALOG_TAG: pack_datasets(changed, run.run_id)}
+        return tags
+
+    def end(self) -> None:
+        """Call the last hook of the run: which one depends on how it went."""
+        if self.ended:
+            return
+        self.ended = True  # an error of the hook is none of the pipeline
+        if self.failure is None:
+            self._after_pipeline_run()
+        else:
+            self.on_pipeline_error(self.failure)
+
+    def end_after(self, steps: Iterable[str]) -> None:
+        """End by itself when the last of these steps has run."""
+        left = set(steps)
+
+        def step_done(step_key: str) -> None:
+            left.discard(step_key)
+            if not left:
+                self.end()
+
+        self.run.on_step_done = step_done
+
+    def _after_pipeline_run(self) -> None:
+        outputs = self.selection.pipeline.outputs()
+        result = {name: self.run.get_dataset(name) for name in outputs}
+        with mlflow_run.closing(self.run.hook_manager, "FINISHED"):
+            self.run.hook_manager.hook.after_pipeline_run(run_result=result, **self._arguments())
+
+    def on_pipeline_error(self, error: BaseException) -> None:
+        """Call the hook for a run that failed, in whatever process."""
+        with mlflow_run.closing(self.run.hook_manager, "FAILED"):
+            self.run.hook_manager.hook.on_pipeline_error(error=error, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "run_params": self.run_params(),
+            "pipeline": self.selection.pipeline,
+            "catalog": self.run.catalog,
+        }
+
+    def run_params(self) -> dict[str, Any]:
+        """What Kedro's pipeline hooks are told of the run; as there, what is not given is empty."""
+        run, selection = self.run, self.selection
+        options = selection.job.options.pipeline if selection.job else None
+        filters = {key: value or [] for key, value in options.filters.items()} if options else {}
+        names = [node.name for node in selection.pipeline.nodes]
+        whole = selection.job is not None and selection.pipeline is selection.job.pipeline
+        return {
+            "run_id": run.run_id,
+            "project_path": run.plan.project.path.as_posix(),
+            "env": run.context.env,
+            "kedro_version": kedro_version,
+            "tags": filters.get("tags", []),
+            "from_nodes": filters.get("from_nodes", []),
+            "to_nodes": filters.get("to_nodes", []),
+            "node_names": filters.get("node_names", []) if whole else names,
+            "from_inputs": filters.get("from_inputs", []),
+            "to_outputs": filters.get("to_outputs", []),
+            "load_versions": dict(run.options.load_versions),
+            "runtime_params": dict(run.options.runtime_params),
+            "pipeline_names": selection.pipeline_names if selection.job else [],
+            "namespaces": filters.get("node_namespaces", []),
+            "runner": selection.executor,
+            "only_missing_outputs": False,
+        }
+
+
+@contextmanager
+def pipeline_hooks(
+    run: KedroRun,
+    selection: RunSelection,
+    instance: dg.DagsterInstance,
+    dagster_run_id: str,
+    log: dg.DagsterLogManager,
+    *,
+    resumed: bool = False,
+) -> Iterator[PipelineHooks]:
+    """Stand around all nodes of a run: the one place where its pipeline hooks are called.
+
+    The run's tags say how far the hooks have come, for whoever finds it when this process has
+    been killed: the run-failure sensor, or a run worker that resumes it.
+    """
+    hooks = PipelineHooks(run, selection)
+    with event_log(log):
+        if resumed:
+            join_mlflow(run, instance, dagster_run_id)
+        else:
+            open_hooks(instance, dagster_run_id, hooks.before_pipeline_run())
+    try:
+        run.check_inputs_and_build(selection)
+        with publish_run(dagster_run_id, run):
+            yield hooks
+    except GeneratorExit:
+        raise  # Dagster has let go of the run: it is not over
+    except BaseException as error:
+        hooks.failure = hooks.failure or error
+        _end(hooks, instance, dagster_run_id, log)
+        raise
+    _end(hooks, instance, dagster_run_id, log)
+
+
+def _end(hooks: PipelineHooks, instance: dg.DagsterInstance, dagster_run_id: str, log: Any) -> None:
+    with event_log(log):
+        try:
+            hooks.end()
+        finally:
+            close_hooks(instance, dagster_run_id)
 
 
 def open_alone(
-    plan: ProjectPlan, context: dg.InitResourceContext, options: RunOptions
+    plan: ProjectPlan,
+    instance: dg.DagsterInstance,
+    dagster_run: dg.DagsterRun,
+    log: dg.DagsterLogManager,
+    options: RunOptions,
 ) -> Iterator[KedroRun]:
-    """Stand in for :class:`KedroExecutor`: ``execute_in_process`` and ``materialize`` replace it.
+    """Stand in for the executor, which ``execute_in_process`` and ``materialize`` replace.
 
     ``after_pipeline_run`` is then called within the last step, where an error of a hook still
     fails the run.
     """
-    instance, dagster_run = instance_of(context), not_none(context.run)
+    run_id, job_name = dagster_run.run_id, dagster_run.job_name
     steps = planned_steps(instance, dagster_run)
-    scope = select_nodes(plan, dagster_run.job_name, "in_process", steps)
-    names = scope.pipeline_names if scope else ["__default__"]
-    identity = new_identity(instance, dagster_run.run_id, single_process=True)
+    selection = select_nodes(plan, job_name, "in_process", steps)
+    names = selection.pipeline_names if selection else ["__default__"]
+    identity = new_identity(instance, run_id, single_process=True)
     run = KedroRun(plan, identity, options, names, single_process=True)
-    with publish_run(dagster_run.run_id, run):
-        if scope is None:
+    if selection is None:
+        with publish_run(run_id, run):
             yield run
-            return
-        with event_log(not_none(context.log)):
-            open_hooks(instance, dagster_run.run_id, run.start(scope))
-        run.finish_after(scope, plan.kedro_steps(dagster_run.job_name).intersection(steps))
+        return
+    with pipeline_hooks(run, selection, instance, run_id, log) as hooks:
+        hooks.end_after(plan.kedro_steps(job_name).intersection(steps))
         try:
-            run.check_inputs_and_build(scope)
             yield run
-        except Exception as error:
-            run.errors[""] = error
-            raise
         finally:
-            if not run.finished:
-                errors = [*run.errors.values(), StepFailedError("The run ended early.")]
-                run.fail(scope, errors[0])
-            close_hooks(instance, dagster_run.run_id)
+            if not hooks.ended:  # nobody tells a resource why it is closed
+                early = StepFailedError("The run ended early.")
+                hooks.failure = next(iter(run.errors.values()), early)
+                _end(hooks, instance, run_id, log)
 
 
-def instance_of(context: dg.InitResourceContext) -> dg.DagsterInstance:
-    """The Dagster instance, without which there is no run."""
-    if context.instance is None:
-        raise dg.DagsterInvariantViolationError("A Kedro run needs a Dagster instance.")
-    return context.instance
+@contextmanager
+def in_mlflow_run(
+    run: KedroRun, instance: dg.DagsterInstance, dagster_run_id: str
+) -> Iterator[None]:
+    """Let nodes write to the MLflow run, whichever process has opened it."""
+    joined = join_mlflow(run, instance, dagster_run_id)
+    try:
+        yield
+    finally:
+        mlflow_run.leave(run.hook_manager, joined)
+        run.mlflow_joined = not joined
+
+
+def join_mlflow(run: KedroRun, instance: dg.DagsterInstance, dagster_run_id: str) -> bool:
+    """Take part in the MLflow run, if there is one, that another process has opened."""
+    catalog, hook = run.catalog, mlflow_run.find_hook(run.hook_manager)
+    if hook is None or run.mlflow_joined:
+        return False
+    dagster_run = instance.get_run_by_id(dagster_run_id)
+    assert dagster_run is not None
+    steps, parent = planned_steps(instance, dagster_run), dagster_run.parent_run_id
+    lost = parent is not None and lost_with(instance, parent)
+    # Nothing here knows the name of the executor; kedro-mlflow leaves out what is empty
+    selection = select_nodes(run.plan, dagster_run.job_name, "", steps, lost)
+    assert selection is not None
+    params = PipelineHooks(run, selection).run_params()
+    mlflow_run.join(hook, dagster_run.tags, params, selection.pipeline, catalog)
+    run.mlflow_joined = True
+    return True

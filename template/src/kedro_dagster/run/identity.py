@@ -72,14 +72,14 @@ def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_proce
     Tags are inherited by a re-execution, so the identity stands there with the id of the
     Dagster run that it belongs to.
     """
-    run_id = str(generate_timestamp())
-    tags = {
-        RUN_ID_TAG: run_id,
-        HOOKS_TAG: f"opening {dagster_run_id}",
-        MEMORY_TAG: str(single_process).lower(),
-    }
-    instance.add_run_tags(dagster_run_id, tags)
-    return run_id
+    tags = {HOOKS_TAG: f"opening {dagster_run_id}", MEMORY_TAG: str(single_process).lower()}
+    while True:
+        run_id = str(generate_timestamp())
+        instance.add_run_tags(dagster_run_id, {RUN_ID_TAG: run_id, **tags})
+        # Kedro's identities are milliseconds: of the runs that begin in one, the first keeps it
+        twins = instance.get_run_records(dg.RunsFilter(tags={RUN_ID_TAG: run_id}))
+        if dagster_run_id == min(record.dagster_run.run_id for record in twins):
+            return run_id
 
 
 def tags_of(instance: dg.DagsterInstance, dagster_run_id: str) -> Mapping[str, str]:

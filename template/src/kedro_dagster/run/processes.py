@@ -76,6 +76,15 @@ def choose_start_method(context: InitExecutorContext) -> tuple[InitExecutorConte
     return context._replace(executor_config=config), ""
 
 
+def forks_workers(context: InitExecutorContext) -> bool:
+    """Whether the multiprocess executor keeps workers: nobody has chosen how it starts steps."""
+    config: Any = context.executor_config
+    options = config.get("multiprocess", config)
+    # The variable by which Kedro's ParallelRunner is told how to start its workers
+    by_kedro = os.environ.get("KEDRO_MP_CONTEXT", "fork")
+    return not options.get("start_method") and by_kedro == "fork" and _can_fork()
+
+
 def _can_fork() -> bool:
     """Windows has no fork, and libraries of macOS crash in a forked process."""
     return sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()

@@ -39,12 +39,12 @@ class Release:
     What a step has from others is released when all of its nodes have run: it may be tried again.
     """
 
-    def __init__(self, scope: RunSelection) -> None:
+    def __init__(self, selection: RunSelection) -> None:
         self._waiting: dict[str, set[tuple[str, str]]] = {}
         self._from_others: set[str] = set()
-        for step, node in scope.tasks:
+        for step, node in selection.tasks:
             self.before(step, (node,))
-        self._inputs, self._outputs = scope.pipeline.inputs(), scope.pipeline.outputs()
+        self._inputs, self._outputs = selection.pipeline.inputs(), selection.pipeline.outputs()
 
     def before(self, step: str, nodes: tuple[Node, ...]) -> None:
         """Note what the nodes of a step will read."""
