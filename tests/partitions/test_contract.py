@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from kedro_datasets.partitions import PartitionedDataset
 
 from kedro_dagster import KedroProjectTranslator
 from projects import make_project
@@ -19,6 +20,8 @@ from projects import make_project
 pytestmark = pytest.mark.xdist_group("contract")
 
 PIPELINES = """\
+from concurrent.futures import ThreadPoolExecutor
+
 from kedro.pipeline import Pipeline, node
 
 from kedro_dagster.datasets import partition_ids
@@ -41,6 +44,11 @@ def twins(given):
     return [dict.fromkeys(partition_ids(name), values) for name in ("left", "right")]
 
 
+def in_threads():
+    with ThreadPoolExecutor() as pool:
+        return dict.fromkeys(pool.submit(partition_ids, "made").result(), "downloaded")
+
+
 def in_chunks(given):
     for key, load in given.items():
         yield {key: load()}
@@ -56,6 +64,7 @@ def register_pipelines():
         "one_more": Pipeline([node(one_more, "raw", "made", name="one_more")]),
         "one_less": Pipeline([node(one_less, "raw", "made", name="one_less")]),
         "in_chunks": Pipeline([node(in_chunks, "raw", "made", name="in_chunks")]),
+        "in_threads": Pipeline([node(in_threads, None, "made", name="in_threads")]),
         "no_chunk": Pipeline([node(no_chunk, "raw", "made", name="no_chunk")]),
         "missing": Pipeline([node(copy, "absent", "made", name="missing")]),
         "dynamic": Pipeline([node(copy, "found", "kept", name="dynamic")]),
@@ -103,6 +112,7 @@ JOBS = [
     "one_more",
     "one_less",
     "in_chunks",
+    "in_threads",
     "no_chunk",
     "missing",
     "dynamic",
@@ -227,6 +237,27 @@ def test_each_partition_reaches_the_next_node(
         for key, value in contents(made).items()
     }
     assert values == {"a": "a", "b": "b", "c": "c"}
+
+
+def test_a_node_asks_in_threads_which_partition_it_is_to_make(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, made: Path
+) -> None:
+    run = definitions.resolve_job_def("in_threads").execute_in_process(QUIET, instance)
+    assert run.success
+    assert contents(made) == dict.fromkeys("abc", "downloaded")
+
+
+def test_a_run_is_refused_before_its_first_node_on_another_kedro_datasets(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(PartitionedDataset, "_path_to_partition")
+    with pytest.raises(dg.DagsterResourceFunctionError) as caught:
+        definitions.resolve_job_def("in_threads").execute_in_process(QUIET, instance)
+    assert "has no PartitionedDataset._path_to_partition" in str(caught.value.__cause__)
+    assert not contents(made)
 
 
 def test_a_node_is_given_what_each_of_its_outputs_is_made_from(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import dagster as dg
 import pytest
 import yaml
 from fsspec import register_implementation  # type: ignore[import-untyped]
+from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from kedro.io import DataCatalog, DatasetError
 from kedro_datasets.partitions import PartitionedDataset
@@ -200,6 +203,40 @@ def test_a_node_can_ask_which_partitions_it_is_to_make(dataset: DagsterPartition
     assert partition_ids("events") is None
 
 
+def test_a_thread_that_a_node_starts_can_ask_as_well(dataset: DagsterPartitionedDataset) -> None:
+    with ThreadPoolExecutor(1) as lasting, in_scope(dataset, "a"):
+        assert lasting.submit(partition_ids, "events").result() == ("a",)
+        with in_scope(dataset, "b"), ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(partition_ids, ["events"] * 9)) == [("b",)] * 9
+            assert pool.submit(partition_ids, "others").result() is None
+
+
+def test_a_thread_that_outlives_a_node_asks_for_the_next_one(
+    dataset: DagsterPartitionedDataset,
+) -> None:
+    with ThreadPoolExecutor(1) as lasting:
+        for key in "ab":
+            with in_scope(dataset, key):
+                assert lasting.submit(partition_ids, "events").result() == (key,)
+            assert lasting.submit(partition_ids, "events").result() is None
+
+
+def test_nodes_that_run_at_once_in_threads_have_partitions_of_their_own(
+    dataset: DagsterPartitionedDataset, tmp_path: Path
+) -> None:
+    other = DagsterPartitionedDataset(path=str(tmp_path), partition=PARTITION, **JSON)
+
+    def run() -> tuple[str, ...] | None:
+        with in_scope(other, "b"):
+            with pytest.raises(DatasetError, match="several nodes run"):
+                pool.submit(partition_ids, "events").result()
+            return partition_ids("events")
+
+    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as thread, in_scope(dataset, "a"):
+        assert thread.submit(run).result() == ("b",)
+        assert partition_ids("events") == ("a",)
+
+
 def test_a_partition_without_a_file_is_named(dataset: DagsterPartitionedDataset) -> None:
     with in_scope(dataset, "a", "missing"), pytest.raises(DatasetError) as caught:
         dataset.load()
@@ -386,6 +423,36 @@ def test_the_cost_of_a_step_does_not_grow_with_the_number_of_partitions(
     own = str(tmp_path / "7.json")
     assert {path for path in calls if path != str(tmp_path)} == {own}
     assert len(calls) <= 3  # does it exist, read it, write it
+
+
+class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]
+    """A store of objects, each of which takes a while to say that it is there."""
+
+    protocol = "store"
+    files: set[str] = set()  # noqa: RUF012
+    asked = most = 0
+
+    async def _info(self, path: str, **_: Any) -> dict[str, Any]:
+        kind = type(self)
+        kind.asked += 1
+        kind.most = max(kind.most, kind.asked)
+        await asyncio.sleep(0.05)
+        kind.asked -= 1
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return {"name": path, "size": 1, "type": "file"}
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_many_partitions_are_asked_for_at_once(*, optional: bool) -> None:
+    register_implementation("store", StoreFileSystem, clobber=True)
+    keys = [str(index) for index in range(100)]
+    StoreFileSystem.files = {f"bucket/{key}.json" for key in keys[optional:]}
+    StoreFileSystem.most = 0
+    dataset = DagsterPartitionedDataset(path="store://bucket", partition=PARTITION, **JSON)
+    with in_scope(dataset, *keys, optional=optional):
+        assert sorted(dataset.load()) == sorted(keys[optional:])
+    assert StoreFileSystem.most > 10
 
 
 # --- The nothing dataset ------------------------------------------------------------------------

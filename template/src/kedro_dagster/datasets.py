@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from threading import get_ident
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError, Version
 from kedro.io.core import VERSION_KEY
 from kedro_datasets.partitions import PartitionedDataset
 
+from .doors.kedro_datasets import HeldDataset, unsupported
 from .read.partition_keys import PartitionScope, check_key
 
-_ids_in_scope: ContextVar[Mapping[str, tuple[str, ...]]] = ContextVar("ids_in_scope")
+_ids_in_scope: dict[int, dict[str, tuple[str, ...]]] = {}
+"""By thread that runs a node, and by dataset, the partition ids that it is to make or is given."""
 
 
 def partition_ids(dataset: str) -> tuple[str, ...] | None:
@@ -26,11 +28,23 @@ def partition_ids(dataset: str) -> tuple[str, ...] | None:
 
     Returns:
         Partition ids; ``None`` in ``kedro run``, where a node makes all there are.
+
+    Raises:
+        DatasetError: It is asked in a thread of one of several nodes that run at once.
     """
-    return _ids_in_scope.get({}).get(dataset)
+    own = _ids_in_scope.get(get_ident())
+    # A thread that a node has started knows nothing of the node: it is the one that runs
+    nodes = [own] if own else list(_ids_in_scope.values())
+    found = {ids[dataset] for ids in nodes if dataset in ids}
+    if len(found) > 1:
+        raise DatasetError(
+            f"partition_ids({dataset!r}): several nodes run in this process at once, and this "
+            "thread may be of any of them. Ask in the node's function, and hand the ids on."
+        )
+    return next(iter(found), None)
 
 
-class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it is untyped
+class DagsterPartitionedDataset(HeldDataset):
     """Kedro's ``PartitionedDataset``, whose partitions are Dagster's.
 
     Outside of Dagster it is a ``PartitionedDataset``. In a step it holds just the partitions that
@@ -47,7 +61,6 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
     """
 
     dagster_kind = "partitioned"
-    _overwrite: bool
 
     def __init__(
         self,
@@ -58,7 +71,13 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         layout: str | None = None,
         **arguments: Any,
     ) -> None:
-        super().__init__(**{**arguments, "dataset": _current_spelling(arguments.get("dataset"))})
+        arguments["dataset"] = _current_spelling(arguments.get("dataset"))
+        # To overwrite is to empty the folder, where the partitions of other steps are. This dataset
+        # never does; outside of steps, one that does stands in for it
+        super().__init__(**{**arguments, "overwrite": False})
+        overwrites = arguments.get("overwrite")
+        self._overwriting = PartitionedDataset(**arguments) if overwrites else None
+        self._folder = str(arguments["path"])
         self._partition = partition
         self._partition_mappings = partition_mappings or partition_mapping
         self._layout = layout
@@ -79,18 +98,22 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
 
         Raises:
             DatasetError: The node has not saved all chunks.
+            UnsupportedVersionError: This kedro-datasets cannot be held to some partitions.
         """
+        self.refuse_other_versions()
         ids = tuple(map(self.partition_id, scope.keys))
         before, self._scope, self._saved = self._scope, scope, set()
         self._name, self._in_chunks = name, in_chunks
         self._about = f"Node {node!r}, dataset {name!r}"
-        token = _ids_in_scope.set({**_ids_in_scope.get({}), name: ids})
+        thread = get_ident()
+        others = _ids_in_scope.get(thread, {})
+        _ids_in_scope[thread] = {**others, name: ids}
         try:
             yield
             if in_chunks:
                 self._check_saved(self._saved)
         finally:
-            _ids_in_scope.reset(token)
+            _ids_in_scope[thread] = others
             self._scope = before
 
     def use_version(self, version: str) -> None:
@@ -111,44 +134,47 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
         Returns:
             The key, or where there is a layout the path that its dimensions make.
         """
-        check_key(key, str(self._path))
+        check_key(key, self._folder)
         dimensions = getattr(key, "keys_by_dimension", None)
         return self._layout.format_map(dimensions) if self._layout and dimensions else key
 
     def stored_keys(self) -> list[str]:
         """The partition ids of all files in the folder, whatever is in scope."""
-        self._invalidate_caches()
-        return [self._path_to_partition(path) for path in super()._list_partitions()]
+        self.refuse_other_versions()
+        return [self.id_of(path) for path in self.files_in_folder()]
 
     def path_of(self, key: str) -> str:
         """The file of a partition key."""
-        return str(self._partition_to_path(self.partition_id(key)))
+        return self.path_to(self.partition_id(key))
 
     def load(self) -> dict[str, Callable[[], Any]]:
         """Give a load function for each partition: those in scope, or all in the folder."""
         if self._scope and not self._scope.keys:
             return {}  # what a mapping says of the first window of all, for one
+        paths = {key: self.path_of(key) for key in self._scope.keys} if self._scope else {}
         if self._scope and not self._scope.optional:
-            for key in self._scope.keys:
-                if not self._filesystem.exists(self.path_of(key)):
+            existing = self.existing(paths.values())
+            for key, path in paths.items():
+                if path not in existing:
                     raise DatasetError(
-                        f"{self._about}: partition {key!r} has no file {self.path_of(key)}. "
+                        f"{self._about}: partition {key!r} has no file {path}. "
                         "Make that partition first."
                     )
         partitions: dict[str, Callable[[], Any]] = super().load()
+        if self._scope and not partitions.keys() <= set(map(self.id_of, paths.values())):
+            raise unsupported("does not load the files that it lists")
         return partitions
 
     def save(self, data: dict[str, Any]) -> None:
         """Save partitions, lazily where the data is callable."""
-        overwrite: bool = self._overwrite
+        if self._scope is None and self._overwriting:
+            self._overwriting.save(data)
+            self.release()
+            return
         if self._scope is not None:
             self._check_saved(set(data), complete=not self._in_chunks)
             self._saved.update(data)
-            self._overwrite = False  # it would empty the whole folder
-        try:
-            super().save(data)
-        finally:
-            self._overwrite = overwrite
+        super().save(data)
 
     def _check_saved(self, got: set[str], complete: bool = True) -> None:
         expected = {self.partition_id(key) for key in self._scope.keys} if self._scope else set()
@@ -159,12 +185,14 @@ class DagsterPartitionedDataset(PartitionedDataset):  # type: ignore[misc]  # it
                 f"kedro_dagster.datasets.partition_ids({self._name!r})."
             )
 
-    def _list_partitions(self) -> list[str]:
+    def held_paths(self) -> list[str] | None:
+        """The files of the partitions in scope."""
         if self._scope is None:
-            return list(super()._list_partitions())
-        paths = sorted(self.path_of(key) for key in self._scope.keys)  # as in the folder
+            return None
+        paths = sorted(map(self.path_of, self._scope.keys))  # as in the folder
         if self._scope.optional:
-            return [path for path in paths if self._filesystem.exists(path)]
+            existing = self.existing(paths)
+            return [path for path in paths if path in existing]
         return paths
 
     def _describe(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from kedro.io import CatalogProtocol
 from pluggy import PluginManager
 
 from ..doors import kedro as kedro_door
-from ..plan.model import ProjectPlan, StepPlan
+from ..plan.model import ProjectPlan, StepPlan, data_inputs, data_outputs, partitioned_in
 from ..plan.partitions import steps_for_keys
 from .identity import CATALOG_TAG, unpack_datasets
 from .selection import RunOptions, RunSelection
@@ -114,6 +114,10 @@ class KedroRun:
         if job and PARENT_RUN_ID_TAG in self.tags:  # which has stored what is not saved
             known.update(name for step in job.steps for name in step.outputs)
         self.build(pipeline.datasets())
+        for node in pipeline.nodes:
+            names = (*data_inputs(node), *data_outputs(node))
+            for name in partitioned_in(names, self.plan.datasets):
+                kedro_door.unwrap_cached(self._dataset(name)).refuse_other_versions()
         if missing := pipeline.inputs() - known:
             raise ValueError(
                 f"Pipeline input(s) {missing} not found in the {type(self.catalog).__name__}"
