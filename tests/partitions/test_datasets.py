@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -475,3 +476,9 @@ def test_nothing_in_a_catalog_takes_none() -> None:
     catalog = DataCatalog.from_config(yaml.safe_load(SEEDS))
     catalog.save("my_nothing_dataset", None)
     assert catalog.load("my_nothing_dataset") is None
+
+
+def test_nothing_takes_none_in_another_process() -> None:
+    dataset = pickle.loads(pickle.dumps(DagsterNothingDataset()))  # noqa: S301
+    dataset.save(None)
+    assert loads_none(dataset.load)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import kedro.io
 from kedro.config import AbstractConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks.manager import _create_hook_manager
@@ -20,13 +21,12 @@ from kedro.io import (
     AbstractVersionedDataset,
     CachedDataset,
     CatalogProtocol,
-    MemoryDataset,
     SharedMemoryDataset,
     Version,
 )
 from kedro.io.core import generate_timestamp, parse_dataset_definition
 from kedro.pipeline.node import Node
-from kedro.pipeline.transcoding import _strip_transcoding
+from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
 from omegaconf import OmegaConf
 from omegaconf.errors import UnsupportedInterpolationType
 from pluggy import PluginManager
@@ -34,7 +34,7 @@ from pluggy import PluginManager
 
 def strip_transcoding(name: str) -> str:
     """Leave out the ``@format`` of a transcoded dataset name."""
-    return str(_strip_transcoding(name))
+    return name.partition(TRANSCODING_SEPARATOR)[0]
 
 
 def node_arguments(node: Node) -> dict[str, Any] | None:
@@ -232,7 +232,8 @@ def replace_quietly(
 def share_in_process(dataset: Any) -> None:
     """Give a ``SharedMemoryDataset`` a memory, as ``ParallelRunner`` does: that of this process."""
     if isinstance(dataset, SharedMemoryDataset) and dataset.shared_memory_dataset is None:
-        dataset.shared_memory_dataset = MemoryDataset()
+        # As a manager, Kedro's module gives a MemoryDataset that is of this process
+        dataset.set_manager(kedro.io)  # type: ignore[arg-type]
 
 
 def unwrap_cached(dataset: Any) -> Any:
