@@ -42,7 +42,7 @@ def log_in_step(
 
     @dg.op
     def step(context: dg.OpExecutionContext) -> None:
-        with event_log(context.log, limit):
+        with event_log(context.log, context.instance, limit):
             code()
 
     @dg.job

@@ -229,7 +229,6 @@ class NodeTranslator:
                 if not dataset.persisted or name in recorded:
                     continue
                 asset = self.catalog.get_asset_key(dataset)
-                shown.flush()
                 for key in found[name].keys if name in found else (None,):
                     metadata = run.location(name, key)
                     context.log_event(
@@ -239,7 +238,7 @@ class NodeTranslator:
         step_key = context.get_step_execution_context().step.key
         changed = parameters.overrides(context.op_config or {}, self.plan.parameters)
         in_mlflow = in_mlflow_run(run, context.instance, context.run_id)
-        with _errors_kept(run, step_key), event_log(context.log) as shown, in_mlflow:
+        with _errors_kept(run, step_key), event_log(context.log, context.instance), in_mlflow:
             run_nodes(run, step_key, nodes, changed=changed, scopes=scopes, done=record)
             run.step_done(step_key)
 

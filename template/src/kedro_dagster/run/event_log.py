@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
 from weakref import WeakSet
 
 import dagster as dg
-from dagster._core.events.log import construct_event_record
-from dagster._core.instance.types import _EventListenerLogHandler
-from dagster._core.log_manager import (
-    DagsterLogHandler,
-    get_log_record_metadata,
-    has_log_record_metadata,
-)
-from dagster._core.storage.event_log import InMemoryEventLogStorage, SqlEventLogStorage
-from dagster._utils.log import StructuredLoggerMessage
+
+from ..doors.dagster import batch_writer, is_shown_by_dagster
 
 EVENT_LOG_LIMIT = 1_000
 """How many records of one step go to Dagster's event log; a database row each."""
@@ -42,7 +38,7 @@ class EventLogHandler(logging.Handler):
 
     def __init__(self, log: dg.DagsterLogManager, limit: int = EVENT_LOG_LIMIT) -> None:
         super().__init__()
-        self._log, self._batches = _in_batches(log)
+        self._log = log
         self._left = self._limit = limit
         self._cut = 0
 
@@ -51,9 +47,8 @@ class EventLogHandler(logging.Handler):
         return not getattr(_here, "writing", False) and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on, unless it is Dagster's own, or comes by its managed_python_loggers."""
-        if record.name.partition(".")[0] == "dagster" or has_log_record_metadata(record):
-            self.flush()  # Dagster writes it at once, and it comes after those that wait
+        """Pass a record on, unless Dagster has it anyway."""
+        if record.name.partition(".")[0] == "dagster" or is_shown_by_dagster(record):
             return
         if self._left <= 0:
             self._cut += 1
@@ -66,13 +61,8 @@ class EventLogHandler(logging.Handler):
         except Exception:  # noqa: BLE001  # as every handler of logging does
             self.handleError(record)
 
-    def flush(self) -> None:
-        """Write the records that wait, such as before an event of Dagster's."""
-        for batch in self._batches:
-            batch.flush()
-
     def close(self) -> None:
-        """Tell how many records were left out, and write those that wait."""
+        """Tell how many records were left out."""
         if self._cut:
             self._log.warning(
                 "%d more log records are not shown here: a step shows %d. All of them went to "
@@ -80,12 +70,13 @@ class EventLogHandler(logging.Handler):
                 self._cut,
                 self._limit,
             )
-        self.flush()
         super().close()
 
 
 @contextmanager
-def event_log(log: dg.DagsterLogManager, limit: int = EVENT_LOG_LIMIT) -> Iterator[EventLogHandler]:
+def event_log(
+    log: dg.DagsterLogManager, instance: dg.DagsterInstance, limit: int = EVENT_LOG_LIMIT
+) -> Iterator[None]:
     """Show in a Dagster log what is logged meanwhile, at the levels the project has set."""
     handler = EventLogHandler(log, limit)
     deaf = [
@@ -97,40 +88,43 @@ def event_log(log: dg.DagsterLogManager, limit: int = EVENT_LOG_LIMIT) -> Iterat
     ]
     for logger in (logging.root, *deaf):
         logger.addHandler(handler)
-    own = dg.get_dagster_logger()
-    own.handlers.insert(0, handler)  # before Dagster's handler, to keep the order of the records
     try:
-        yield handler
+        with _in_batches(instance):
+            yield
     finally:
-        for logger in (logging.root, own, *deaf):
+        for logger in (logging.root, *deaf):
             logger.removeHandler(handler)
         handler.close()
 
 
-class _Batches(logging.Handler):
-    """Stands for Dagster's own handler, and writes several records in one transaction.
+class _Batches:
+    """Stands before a storage of events, and writes several log records in one transaction.
 
     Of each record, Dagster makes a connection and a commit of its own: 4 ms in memory and more on
     a disk, for the five or six that Kedro logs of a node.
     """
 
-    def __init__(self, one_by_one: logging.Handler, storage: SqlEventLogStorage) -> None:
-        super().__init__(one_by_one.level)
-        self._one_by_one = one_by_one
-        self._storage = storage
-        self._waiting: deque[logging.LogRecord] = deque()
+    def __init__(self, storage: Any, write: Callable[[Sequence[dg.EventLogEntry]], None]) -> None:
+        self.users = 0
+        self._write_at_once = write
+        self._store_one = storage.store_event
+        self._waiting: deque[dg.EventLogEntry] = deque()
         self._timer: threading.Timer | None = None
         self._process = os.getpid()
-        # Not the handler's lock: who logs does not wait for who writes, which may log as well
+        # Who logs does not wait for who writes, which may log as well
         self._writing = threading.RLock()
-        _open.add(self)
+        _all.add(self)
+        storage.store_event = self.store
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record for a moment."""
-        self._waiting.append(record)
-        if os.getpid() != self._process:  # of a fork by the node, which may end at any time
+    def store(self, event: dg.EventLogEntry) -> None:
+        """Keep a log record for a moment; of Dagster's own events, keep the order."""
+        in_fork = os.getpid() != self._process  # by a node, and may end at any time
+        if event.is_dagster_event or in_fork or not self.users:
             self.flush()
-        elif self._timer is None:
+            self._store_one(event)
+            return
+        self._waiting.append(event)
+        if self._timer is None:
             self._timer = threading.Timer(BATCH_DELAY, self.flush)
             self._timer.daemon = True
             self._timer.start()
@@ -145,53 +139,47 @@ class _Batches(logging.Handler):
             try:
                 while self._waiting:
                     size = min(len(self._waiting), BATCH_SIZE)
-                    self._write([self._waiting.popleft() for _ in range(size)])
+                    events = [self._waiting.popleft() for _ in range(size)]
+                    for _, of_one_run in groupby(events, key=lambda event: event.run_id):
+                        self._write(list(of_one_run))
             finally:
                 _here.writing = False
 
-    def _write(self, records: list[logging.LogRecord]) -> None:
-        messages = [
-            StructuredLoggerMessage(
-                record.name, record.msg, record.levelno, get_log_record_metadata(record), record
-            )
-            for record in records
-        ]
-        entries = [construct_event_record(message) for message in messages]
+    def _write(self, events: Sequence[dg.EventLogEntry]) -> None:
         try:
-            with self._storage.run_connection(entries[0].run_id) as connection:
-                connection.execute(self._storage.prepare_insert_event_batch(entries))
+            self._write_at_once(events)
         except Exception:  # noqa: BLE001  # which the other way tells of
-            for record in records:
+            for event in events:
                 try:
-                    self._one_by_one.handle(record)
+                    self._store_one(event)
                 except Exception:  # noqa: BLE001  # as every handler of logging does
-                    self.handleError(record)
+                    traceback.print_exc()
 
 
-_open: WeakSet[_Batches] = WeakSet()
+_all: WeakSet[_Batches] = WeakSet()
 
 
-def _in_batches(log: dg.DagsterLogManager) -> tuple[dg.DagsterLogManager, list[_Batches]]:
-    """Make a log that writes to the same places, but to Dagster's event log in batches."""
-    inner = log._dagster_handler
-    handlers = [_batches_for(handler) or handler for handler in inner._handlers]
-    batches = [handler for handler in handlers if isinstance(handler, _Batches)]
-    twin = DagsterLogHandler(inner.metadata, inner._loggers, handlers)
-    return dg.DagsterLogManager(twin, log.level), batches
-
-
-def _batches_for(handler: logging.Handler) -> _Batches | None:
-    if not isinstance(handler, _EventListenerLogHandler):
-        return None
-    storage = handler._instance.event_log_storage
-    in_memory = isinstance(storage, InMemoryEventLogStorage)  # which has listeners of its own
-    if in_memory or not isinstance(storage, SqlEventLogStorage):
-        return None
-    return _Batches(handler, storage)
+@contextmanager
+def _in_batches(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Write what an instance is told to log in batches, where its event log is in a database."""
+    found = batch_writer(instance)
+    if found is None:
+        yield
+        return
+    storage, write = found
+    batches = getattr(storage.store_event, "__self__", None)
+    if not isinstance(batches, _Batches):  # it is there from now on
+        batches = _Batches(storage, write)
+    batches.users += 1
+    try:
+        yield
+    finally:
+        batches.users -= 1
+        batches.flush()
 
 
 def _write_all() -> None:
-    for batches in list(_open):
+    for batches in list(_all):
         batches.flush()
 
 

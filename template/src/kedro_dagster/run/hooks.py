@@ -131,7 +131,7 @@ def pipeline_hooks(
     been killed: the run-failure sensor, or a run worker that resumes it.
     """
     hooks = PipelineHooks(run, selection)
-    with event_log(log):
+    with event_log(log, instance):
         if resumed:
             join_mlflow(run, instance, dagster_run_id)
         else:
@@ -150,7 +150,7 @@ def pipeline_hooks(
 
 
 def _end(hooks: PipelineHooks, instance: dg.DagsterInstance, dagster_run_id: str, log: Any) -> None:
-    with event_log(log):
+    with event_log(log, instance):
         try:
             hooks.end()
         finally:

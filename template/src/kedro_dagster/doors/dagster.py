@@ -1,0 +1,188 @@
+"""What is private to Dagster: looked up when it is used, each with what is done without it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from .fallback import needed, or_else, unsupported
+
+if TYPE_CHECKING:
+    from dagster._core.execution.context.system import PlanOrchestrationContext
+    from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
+    from dagster._core.execution.retries import RetryMode as RetryMode
+    from dagster._core.execution.step_dependency_config import (
+        StepDependencyConfig as StepDependencyConfig,
+    )
+    from dagster._core.launcher.base import CheckRunHealthResult as CheckRunHealthResult
+    from dagster._core.launcher.base import LaunchRunContext as LaunchRunContext
+
+DAGSTER = "dagster"
+
+
+PARENT_RUN_ID_TAG = "dagster/parent_run_id"
+"""The tag of a run that is executed again."""
+
+
+# --- Executors
+
+
+def is_in_process(executor: dg.Executor) -> bool:
+    """Whether an executor runs all steps in one process."""
+    try:
+        from dagster._core.executor.in_process import InProcessExecutor
+    except ImportError as error:  # between processes, values pass in another way
+        raise unsupported(DAGSTER, str(error)) from error
+    return isinstance(executor, InProcessExecutor)
+
+
+@or_else(DAGSTER, "the processes of steps are spawned, and each imports the project", default=False)
+def is_multiprocess(executor: dg.Executor) -> bool:
+    """Whether an executor runs each step in a process of its own."""
+    from dagster._core.executor.multiprocess import MultiprocessExecutor
+
+    return isinstance(executor, MultiprocessExecutor)
+
+
+@or_else(
+    DAGSTER,
+    "executors on Dask and Celery refuse to run, and each step reads the tags of its run",
+    default=None,
+)
+def context_for(
+    context: PlanOrchestrationContext, executor: dg.Executor, run: dg.DagsterRun
+) -> PlanOrchestrationContext:
+    """The context of a run as another executor is to be given it."""
+    from dagster._core.execution.context.system import PlanOrchestrationContext
+
+    return PlanOrchestrationContext(
+        context.plan_data._replace(dagster_run=run),
+        context.log,
+        executor,  # which looks there for itself, as those on Dask and Celery do
+        context.output_capture,
+        context.resume_from_failure,
+    )
+
+
+# --- Steps
+
+
+def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
+    """Of the outputs of a step, those that a Dagster run is to make: of a multi-asset, some."""
+    properties = {output.name: needed(DAGSTER, output, "properties") for output in outputs}
+    return [
+        name
+        for name, one in properties.items()
+        if not needed(DAGSTER, one, "is_asset") or needed(DAGSTER, one, "asset_key")
+    ]
+
+
+def resource_of_step(step: dg.StepExecutionContext, key: str) -> Any:
+    """A resource that a step has required, whichever of its IO managers asks."""
+    return getattr(needed(DAGSTER, step, "scoped_resources_builder").build({key}), key)
+
+
+# --- The event log
+
+
+@or_else(DAGSTER, "what 'managed_python_loggers' names may be shown twice in runs", default=False)
+def is_shown_by_dagster(record: logging.LogRecord) -> bool:
+    """Whether Dagster itself has taken a record, by its ``managed_python_loggers``."""
+    from dagster._core.log_manager import has_log_record_metadata
+
+    return has_log_record_metadata(record)
+
+
+@or_else(DAGSTER, "each log record takes a transaction of its own", default=None)
+def batch_writer(
+    instance: dg.DagsterInstance,
+) -> tuple[Any, Callable[[Sequence[dg.EventLogEntry]], None]] | None:
+    """The storage of an event log, and how to write log records of one run to it at once."""
+    from dagster._core.storage.event_log import SqlEventLogStorage
+
+    storage = instance.event_log_storage
+    if instance.is_ephemeral or not isinstance(storage, SqlEventLogStorage):
+        return None
+    connect, prepare = storage.run_connection, storage.prepare_insert_event_batch
+
+    def write(entries: Sequence[dg.EventLogEntry]) -> None:
+        with connect(entries[0].run_id) as connection:
+            connection.execute(prepare(entries))
+
+    return storage, write
+
+
+# --- What a code server hands to its runs
+
+
+_ALL_PIPELINES = "each run imports the pipelines of all jobs"
+
+
+@or_else(DAGSTER, _ALL_PIPELINES, default=None)
+def has_runs_to_come() -> bool:
+    """Whether this process loads the definitions for runs, rather than for one run."""
+    from dagster._core.definitions.definitions_load_context import (
+        DefinitionsLoadContext,
+        DefinitionsLoadType,
+    )
+
+    return DefinitionsLoadContext.get().load_type is DefinitionsLoadType.INITIALIZATION
+
+
+@or_else(DAGSTER, _ALL_PIPELINES, default=None)
+def hand_to_runs(key: str, text: str) -> None:
+    """Let a text go along with each run, as what its definitions are made of."""
+    from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+
+    DefinitionsLoadContext.get().add_to_pending_reconstruction_metadata(key, text)
+
+
+@or_else(DAGSTER, _ALL_PIPELINES, default=None)
+def handed_over(key: str) -> str | None:
+    """The text that has come along with the run of this process."""
+    from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+
+    if has_runs_to_come() is not False:
+        return None
+    text: str | None = DefinitionsLoadContext.get().reconstruction_metadata.get(key)
+    return text
+
+
+# --- The run launcher
+
+
+@or_else(DAGSTER, "a run fails that a code server refuses while it shuts down", default=None)
+def back_to_queue(error: Exception) -> Exception:
+    """The error that makes Dagster queue a run once more."""
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+
+    return DagsterUserCodeUnreachableError(str(error))
+
+
+@or_else(DAGSTER, "a run that ends with its code server stays in progress", default=None)
+def health_check(
+    launcher: dg.DefaultRunLauncher,
+) -> Callable[[dg.DagsterRun], CheckRunHealthResult] | None:
+    """How to ask the code server of a run whether it still has its process."""
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+    from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+
+    find_client = launcher._get_grpc_client_for_termination
+
+    def check(run: dg.DagsterRun) -> CheckRunHealthResult:
+        client = find_client(run.run_id)  # type: ignore[no-untyped-call]
+        if client is None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "It has ended by now.")
+        try:
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+        except DagsterUserCodeUnreachableError:  # it may be there, and so may its runs
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "The code server is not reached.")
+        if dg.deserialize_value(answer, CanCancelExecutionResult).can_cancel:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "It ended with its code server.")
+
+    return check
