@@ -17,11 +17,19 @@ import pytest
 from kedro.io import DatasetError
 from kedro_datasets.partitions import PartitionedDataset
 
+from kedro_dagster import datasets
+from kedro_dagster.doors import kedro_datasets as kedro_datasets_door
 from kedro_dagster.errors import UnsupportedVersionError
 from kedro_dagster.read.partition_keys import PartitionScope
 
 KEYS = ("a", "b", "c")
-PRIVATE = ("_filesystem", "_list_partitions", "_partition_to_path", "_path_to_partition")
+PRIVATE = (
+    "_dataset_config",
+    "_filesystem",
+    "_list_partitions",
+    "_partition_to_path",
+    "_path_to_partition",
+)
 Make = Callable[..., Any]
 
 
@@ -43,10 +51,10 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def make(name: str, **options: Any) -> Any:
         monkeypatch.setattr(kedro_datasets.partitions, "PartitionedDataset", renamed(name))
-        for module in ("kedro_dagster.datasets", "kedro_dagster.doors.kedro_datasets"):
-            monkeypatch.delitem(sys.modules, module, raising=False)
-        datasets = importlib.import_module("kedro_dagster.datasets")
-        return datasets.DagsterPartitionedDataset(
+        for module in (datasets.__name__, kedro_datasets_door.__name__):
+            monkeypatch.delitem(sys.modules, module)
+        on_other_version = importlib.import_module(datasets.__name__)
+        return on_other_version.DagsterPartitionedDataset(
             path=str(tmp_path), dataset="json.JSONDataset", filename_suffix=".json", **options
         )
 
@@ -62,7 +70,7 @@ def test_a_step_is_refused_that_cannot_be_held_to_its_partitions(make: Make, nam
     dataset = make(name)
     with (
         pytest.raises(
-            UnsupportedVersionError, match=rf"kedro-datasets .+ PartitionedDataset.{name}"
+            UnsupportedVersionError, match=rf"not fit kedro-datasets .+PartitionedDataset.+{name}"
         ),
         dataset.in_scope(PartitionScope(("b",)), "events", "clean"),
     ):
@@ -92,6 +100,6 @@ def test_a_step_is_refused_that_is_given_other_partitions(make: Make) -> None:
     kedro_datasets.partitions.PartitionedDataset._list_partitions = None  # kept, and not called
     with (
         dataset.in_scope(PartitionScope(("b",)), "events", "clean"),
-        pytest.raises(DatasetError, match="does not load the files that it lists"),
+        pytest.raises(DatasetError, match="lists files by another name"),
     ):
         dataset.load()

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError, Version
-from kedro.io.core import VERSION_KEY
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.partitions import PartitionedDataset
 
-from .doors.kedro_datasets import HeldDataset, unsupported
+from .doors.kedro_datasets import HeldDataset
 from .read.partition_keys import PartitionScope, check_key
 
 _ids_in_scope: dict[int, dict[str, tuple[str, ...]]] = {}
@@ -116,15 +115,6 @@ class DagsterPartitionedDataset(HeldDataset):
             _ids_in_scope[thread] = others
             self._scope = before
 
-    def use_version(self, version: str) -> None:
-        """Save all partitions under one version, in whatever process; if they have versions.
-
-        Args:
-            version: The version of the run.
-        """
-        if VERSION_KEY in self._dataset_config:
-            self._dataset_config[VERSION_KEY] = Version(None, version)
-
     def partition_id(self, key: str) -> str:
         """The partition id, as in the dict that a node gets or returns, of a Dagster key.
 
@@ -137,11 +127,6 @@ class DagsterPartitionedDataset(HeldDataset):
         check_key(key, self._folder)
         dimensions = getattr(key, "keys_by_dimension", None)
         return self._layout.format_map(dimensions) if self._layout and dimensions else key
-
-    def stored_keys(self) -> list[str]:
-        """The partition ids of all files in the folder, whatever is in scope."""
-        self.refuse_other_versions()
-        return [self.id_of(path) for path in self.files_in_folder()]
 
     def path_of(self, key: str) -> str:
         """The file of a partition key."""
@@ -161,8 +146,8 @@ class DagsterPartitionedDataset(HeldDataset):
                         "Make that partition first."
                     )
         partitions: dict[str, Callable[[], Any]] = super().load()
-        if self._scope and not partitions.keys() <= set(map(self.id_of, paths.values())):
-            raise unsupported("does not load the files that it lists")
+        if self._scope:
+            self.refuse_others(partitions, paths.values())
         return partitions
 
     def save(self, data: dict[str, Any]) -> None:

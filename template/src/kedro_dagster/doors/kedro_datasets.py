@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from itertools import compress
 
+from kedro.io import Version
+from kedro.io.core import VERSION_KEY
 from kedro_datasets.partitions import PartitionedDataset
 
-from ..errors import UnsupportedVersionError
+from .fallback import needed, unsupported
+
+PACKAGE = "kedro-datasets"
+
 
 _NAMES = ("_filesystem", "_list_partitions", "_partition_to_path", "_path_to_partition")
 
@@ -29,25 +33,35 @@ class HeldDataset(PartitionedDataset):  # type: ignore[misc]  # it is untyped
         """The files that it is held to; ``None`` where it has all of the folder."""
         raise NotImplementedError
 
-    @staticmethod
-    def refuse_other_versions() -> None:
+    def refuse_other_versions(self) -> None:
         """Refuse a kedro-datasets that has renamed what a step needs."""
         for name in _NAMES:
-            if not hasattr(PartitionedDataset, name):
-                raise unsupported(f"has no PartitionedDataset.{name}")
+            needed(PACKAGE, PartitionedDataset, name)
+        needed(PACKAGE, self, "_dataset_config")
+
+    def use_version(self, version: str) -> None:
+        """Save all partitions under one version, in whatever process; if they have versions.
+
+        Args:
+            version: The version of the run.
+        """
+        if VERSION_KEY in self._dataset_config:
+            self._dataset_config[VERSION_KEY] = Version(None, version)
+
+    def refuse_others(self, partitions: Iterable[str], paths: Iterable[str]) -> None:
+        """Refuse a kedro-datasets that loads other files than it lists."""
+        if not set(partitions) <= set(map(self._path_to_partition, paths)):
+            raise unsupported(PACKAGE, "PartitionedDataset.load lists files by another name")
 
     def path_to(self, partition_id: str) -> str:
         """The file of a partition."""
         return str(self._partition_to_path(partition_id))
 
-    def id_of(self, path: str) -> str:
-        """The partition that a file holds."""
-        return str(self._path_to_partition(path))
-
-    def files_in_folder(self) -> list[str]:
-        """All files, whatever it is held to."""
+    def stored_keys(self) -> list[str]:
+        """The partitions of all files in the folder, whatever it is held to."""
+        self.refuse_other_versions()
         self.release()
-        return list(super()._list_partitions())
+        return list(map(self._path_to_partition, super()._list_partitions()))
 
     def existing(self, paths: Iterable[str]) -> set[str]:
         """Of some files, those that are there; several are asked for at once."""
@@ -66,12 +80,3 @@ class HeldDataset(PartitionedDataset):  # type: ignore[misc]  # it is untyped
     def _list_partitions(self) -> list[str]:
         paths = self.held_paths()
         return list(super()._list_partitions()) if paths is None else paths
-
-
-def unsupported(reason: str) -> UnsupportedVersionError:
-    """Say why a step cannot be held to its partitions, and what to do."""
-    return UnsupportedVersionError(
-        f"kedro-datasets {version('kedro-datasets')} {reason}, so a step of Dagster cannot be held "
-        "to its partitions. Install an earlier version, or get a helper that fits with `copier "
-        "update`. `kedro run` is as before."
-    )
