@@ -11,6 +11,7 @@ from kedro.io import CatalogConfigResolver
 
 from kedro_dagster.plan.executors import check_executors
 from kedro_dagster.read.messages import parse_config
+from kedro_dagster.read.mistakes import Mistakes
 from kedro_dagster.read.project import KedroProject
 
 TAG = "dagster-k8s/config"
@@ -39,7 +40,9 @@ def mistakes(
         config_files=(),
         catalog_files=(),
     )
-    return [str(mistake).partition(": ")[2] for mistake in check_executors(project)]
+    found = Mistakes(project)
+    check_executors(project, found)
+    return [str(mistake).partition(": ")[2] for mistake in found]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeAlias
+
+KeyPath: TypeAlias = tuple[str, ...]
 
 
 class KedroDagsterError(Exception):
@@ -36,6 +39,20 @@ class DagsterConfigError(KedroDagsterError):
         title = "1 mistake" if count == 1 else f"{count} mistakes"
         lines = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
         super().__init__(f"The Dagster configuration has {title}:\n{lines}")
+
+
+class BadValueError(KedroDagsterError, ValueError):
+    """A value of a configuration file that cannot be used.
+
+    Args:
+        path: The keys that lead to it, from the entry that is read.
+        message: What is wrong with it, and what to do.
+    """
+
+    def __init__(self, path: KeyPath, message: str) -> None:
+        super().__init__(f"{'.'.join(path)}: {message}")
+        self.path = path
+        self.message = message
 
 
 class TransientDataError(KedroDagsterError):
@@ -72,7 +89,7 @@ class Mistake:
     """
 
     file: str
-    path: tuple[str, ...]
+    path: KeyPath
     message: str
 
     def __str__(self) -> str:
@@ -91,3 +108,21 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     shown = ", ".join(repr(name) for name in choices[:20])
     more = f" and {len(choices) - 20} more" if len(choices) > 20 else ""
     return f"Allowed: {shown}{more}."
+
+
+class Hints:
+    """Says which words are meant, until that has taken half a second.
+
+    To compare a word with another takes 50 microseconds: thousands of unknown words with thousands
+    of known ones would take minutes.
+    """
+
+    def __init__(self) -> None:
+        self._comparisons_left = 10_000
+
+    def add_to(self, message: str, word: str, allowed: Collection[str]) -> str:
+        """End a message with what :func:`did_you_mean` says."""
+        if self._comparisons_left <= 0:
+            return message
+        self._comparisons_left -= len(allowed)
+        return f"{message} {did_you_mean(word, allowed)}"

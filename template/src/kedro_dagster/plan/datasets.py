@@ -13,8 +13,8 @@ from kedro.pipeline import Pipeline
 
 from ..doors import kedro as kedro_door
 from ..doors.kedro import strip_transcoding
-from ..errors import Mistake
-from ..read.dagster_yml import KeyPath
+from ..errors import BadValueError, KeyPath
+from ..read.mistakes import Mistakes
 from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
 from ..utils import format_dataset_name
@@ -23,8 +23,8 @@ from .names import unique_names
 
 
 def plan_datasets(
-    project: KedroProject, pipelines: Iterable[Pipeline]
-) -> tuple[dict[str, DatasetPlan], list[Mistake]]:
+    project: KedroProject, pipelines: Iterable[Pipeline], mistakes: Mistakes
+) -> dict[str, DatasetPlan]:
     """Look every dataset up in the catalog's configuration; import each class once."""
     variants: dict[str, set[str]] = defaultdict(set)
     for pipeline in pipelines:
@@ -33,7 +33,7 @@ def plan_datasets(
                 variants[strip_transcoding(name)].add(name)
     identifiers = unique_names(variants, format_dataset_name)
     kind_of = functools.lru_cache(maxsize=None)(_kind_of_type)
-    plans, mistakes = {}, []
+    plans = {}
     for name in sorted(variants):
         entries = {
             variant: dict(project.catalog.resolve_pattern(variant))
@@ -45,19 +45,12 @@ def plan_datasets(
             partitioning = None
             if kinds[variant] is DatasetKind.PARTITIONED:
                 partitioning = read_partitioning(_uncached(entries[variant]))
-        except DatasetError as error:
-            message = _type_mistake(entries[min(entries)].get("type"), error)
-            mistakes.append(project.catalog_mistake(min(entries), ("type",), message))
-            continue
-        except ValueError as error:
-            place, _, message = str(error).partition(": ")
-            mistakes.append(project.catalog_mistake(min(entries), (place,), message))
+        except BadValueError as error:
+            mistakes.add_in_catalog((min(entries), *error.path), error.message)
             continue
         entry = entries[variant]
-        mistakes += [
-            project.catalog_mistake(variant, ("metadata", *keys), message)
-            for keys, message in _metadata_mistakes(entry.get("metadata"))
-        ]
+        for keys, message in _metadata_mistakes(entry.get("metadata")):
+            mistakes.add_in_catalog((variant, "metadata", *keys), message)
         plans[name] = DatasetPlan(
             name=name,
             identifier=identifiers[name],
@@ -68,13 +61,7 @@ def plan_datasets(
             metadata=metadata if isinstance(metadata := entry.get("metadata"), Mapping) else {},
             partitioning=partitioning,
         )
-    return plans, mistakes
-
-
-def _type_mistake(name: Any, error: DatasetError) -> str:
-    if name is None:
-        return "this key is required."
-    return f"{name!r} cannot be imported: {str(error).splitlines()[0].rstrip(':')}"
+    return plans
 
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
@@ -93,14 +80,20 @@ def _metadata_mistakes(metadata: Any) -> Iterator[tuple[KeyPath, str]]:
         yield ("group_name",), f"{group!r} is no group name: use letters, digits and underscores."
 
 
-def _kind(entry: Mapping[str, Any], kind_of: Callable[[str], DatasetKind | None]) -> DatasetKind:
+def _kind(
+    entry: Mapping[str, Any], kind_of: Callable[[str], DatasetKind | str | None]
+) -> DatasetKind:
     name = entry.get("type")
+    if name is None:
+        raise BadValueError(("type",), "this key is required.")
     if isinstance(name, type):
         name = f"{name.__module__}.{name.__qualname__}"
     kind = kind_of(str(name))
     if kind is None:  # a CachedDataset is what it wraps
         wrapped = entry.get("dataset")
         return _kind(wrapped if isinstance(wrapped, dict) else {"type": wrapped}, kind_of)
+    if isinstance(kind, str):
+        raise BadValueError(("type",), f"{name!r} cannot be imported: {kind}")
     return kind
 
 
@@ -110,8 +103,12 @@ def _uncached(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return wrapped if isinstance(wrapped, Mapping) and "partition" in wrapped else entry
 
 
-def _kind_of_type(type_name: str) -> DatasetKind | None:
-    dataset_class = kedro_door.dataset_class(type_name)
+def _kind_of_type(type_name: str) -> DatasetKind | str | None:
+    """The kind of a class; ``None`` for one that wraps another, a message for one that is not."""
+    try:
+        dataset_class = kedro_door.dataset_class(type_name)
+    except DatasetError as error:
+        return str(error).splitlines()[0].rstrip(":")
     if issubclass(dataset_class, CachedDataset):
         return None
     if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)):

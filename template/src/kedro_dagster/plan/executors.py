@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,9 @@ from dagster._config.errors import (
 )
 from dagster._config.validate import validate_config
 
-from ..errors import Mistake, did_you_mean
+from ..errors import KeyPath, did_you_mean
 from ..read.dagster_yml import ExecutorOptions
+from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 
 
@@ -64,10 +65,9 @@ EXECUTOR_KINDS = (
 _POD_TAG = "dagster-k8s/config"
 
 
-def check_executors(project: KedroProject) -> list[Mistake]:
+def check_executors(project: KedroProject, mistakes: Mistakes) -> None:
     """Look for mistakes in the executors that jobs use."""
-    mistakes = []
-    executors: dict[tuple[str, ...], ExecutorOptions] = {}
+    executors: dict[KeyPath, ExecutorOptions] = {}
     for name, job in project.config.jobs.items():
         if isinstance(job.executor, ExecutorOptions):
             executors["jobs", name, "executor"] = job.executor
@@ -77,18 +77,14 @@ def check_executors(project: KedroProject) -> list[Mistake]:
         try:
             definition = import_executor(options.kind)
         except ValueError as error:
-            mistakes.append(project.mistake(path, str(error)))
+            mistakes.add(path, str(error))
         else:
-            mistakes += [
-                project.mistake((*path, options.kind, *keys), message)
-                for keys, message in _option_mistakes(
-                    definition.config_schema.config_type, options.options
-                )
-            ]
-    return [*mistakes, *_pod_mistakes(project)]
+            schema = definition.config_schema.config_type
+            _check_options((*path, options.kind), schema, options.options, mistakes)
+    _check_pods(project, mistakes)
 
 
-def _pod_mistakes(project: KedroProject) -> Iterator[Mistake]:
+def _check_pods(project: KedroProject, mistakes: Mistakes) -> None:
     """Look for mistakes in the pods of single nodes, if an executor has loaded dagster-k8s."""
     k8s = sys.modules.get("dagster_k8s.job")
     if k8s is None:
@@ -97,21 +93,21 @@ def _pod_mistakes(project: KedroProject) -> Iterator[Mistake]:
         tag = options.tags.get(_POD_TAG)
         if not tag:
             continue
+        path, before = ("nodes", name, "tags", _POD_TAG), len(mistakes)
         try:
-            faults = list(_option_mistakes(k8s.USER_DEFINED_K8S_JOB_CONFIG_SCHEMA, json.loads(tag)))
-            if not faults:
+            schema = k8s.USER_DEFINED_K8S_JOB_CONFIG_SCHEMA
+            _check_options(path, schema, json.loads(tag), mistakes)
+            if len(mistakes) == before:
                 k8s.get_user_defined_k8s_config({_POD_TAG: tag})
         except json.JSONDecodeError:
-            faults = [((), f"{tag!r} is not valid here. Write keys with values.")]
+            mistakes.add(path, f"{tag!r} is not valid here. Write keys with values.")
         except Exception as error:  # noqa: BLE001  # it knows nothing more special
-            faults = [((), f"{error}.")]
-        for keys, message in faults:
-            yield project.mistake(("nodes", name, "tags", _POD_TAG, *keys), message)
+            mistakes.add(path, f"{error}.")
 
 
-def _option_mistakes(
-    schema: Any, options: Mapping[str, Any]
-) -> Iterator[tuple[tuple[str, ...], str]]:
+def _check_options(
+    path: KeyPath, schema: Any, options: Mapping[str, Any], mistakes: Mistakes
+) -> None:
     """Hold options against Dagster's own schema, and say what is wrong in plain words."""
     for error in validate_config(schema, options).errors or ():
         keys, data = tuple(error.stack.levels), error.error_data
@@ -121,18 +117,19 @@ def _option_mistakes(
         elif isinstance(data, FieldsNotDefinedErrorData):
             unknown = data.field_names
         for name in unknown:
-            known = did_you_mean(name, _option_names(schema, keys))
-            yield (*keys, name), f"unknown key. {known}"
+            known = _option_names(schema, keys)
+            mistakes.add((*path, *keys, name), "unknown key.", name, known)
         if unknown:
             continue
         if isinstance(data, RuntimeMismatchErrorData) and data.config_type_snap.given_name:
             wanted = data.config_type_snap.given_name
-            yield keys, f"{data.value_rep} is not valid: its type must be {wanted}."
+            message = f"{data.value_rep} is not valid: its type must be {wanted}."
+            mistakes.add((*path, *keys), message)
         else:
-            yield keys, error.message.replace("root:", "")
+            mistakes.add((*path, *keys), error.message.replace("root:", ""))
 
 
-def _option_names(schema: Any, keys: Iterable[str]) -> Iterable[str]:
+def _option_names(schema: Any, keys: Iterable[str]) -> Collection[str]:
     for key in keys:
         schema = schema.fields[key].config_type
         while hasattr(schema, "inner_type"):

@@ -5,60 +5,58 @@ Planning is made of pure functions, and takes time linear in nodes, datasets and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kedro.pipeline import Pipeline
-
-from ..errors import DagsterConfigError, Mistake
+from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
-from .checks import mapping_mistakes, sensor_mistakes, undefined_names
+from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
+from .executors import check_executors
 from .grouping import cycle_message, find_cycle, group_graph, group_nodes
 from .model import JobPlan, ProjectPlan, StepPlan
 from .node_options import NodeOptionsResolver
 from .partitions import job_partitioning
-from .select import select_pipeline
+from .select import select_pipelines
 from .steps import StepRegistry, plan_asset_steps, plan_job_steps
 
 
-def make_plan(project: KedroProject, mistakes: Iterable[Mistake] = ()) -> ProjectPlan:
-    """Plan a project."""
-    mistakes = [*project.mistakes, *mistakes, *undefined_names(project)]
-    pipelines: dict[str, Pipeline] = {}
-    for name, options in project.config.jobs.items():
-        selection = select_pipeline(project, name, options.pipeline)
-        if isinstance(selection, Pipeline):
-            pipelines[name] = selection
-        else:
-            mistakes += selection
-    datasets, faults = plan_datasets(project, pipelines.values())
-    mistakes += faults
-    misfits = [] if faults else list(mapping_mistakes(project, pipelines.values(), datasets))
-    mistakes += misfits
+def make_plan(project: KedroProject) -> ProjectPlan:
+    """Plan a project, or tell of all mistakes in its configuration."""
+    mistakes = Mistakes(project)
+    check_executors(project, mistakes)
+    check_loggers(project, mistakes)
+    check_references(project, mistakes)
+    pipelines = select_pipelines(project, mistakes)
+    before = len(mistakes)
+    datasets = plan_datasets(project, pipelines.values(), mistakes)
+    datasets_are_known = len(mistakes) == before
+    if datasets_are_known:
+        check_mappings(project, pipelines.values(), datasets, mistakes)
+    mappings_fit = len(mistakes) == before
     settings = _node_settings(project)
     steps, jobs = StepRegistry(settings), {}
     for name, pipeline in pipelines.items():
         options = project.config.jobs[name]
         groups = group_nodes(options, pipeline, datasets)
         if cycle := find_cycle(group_graph(groups)):
-            mistakes.append(project.mistake(("jobs", name, "group_by"), cycle_message(cycle)))
-        if faults or misfits:
+            mistakes.add(("jobs", name, "group_by"), cycle_message(cycle))
+        if not mappings_fit:
             continue  # what a step is depends on what its datasets are
         try:
             partitioning, fans_out = job_partitioning(options, pipeline, datasets)
             found = plan_job_steps(name, groups, datasets, steps, fans_out)
         except ValueError as error:
-            mistakes.append(project.mistake(("jobs", name, "pipeline"), str(error)))
+            mistakes.add(("jobs", name, "pipeline"), str(error))
             continue
         jobs[name] = JobPlan(name, options, pipeline, tuple(found), partitioning)
-    if not faults:
-        mistakes += sensor_mistakes(project, datasets, jobs)
-    asset_plans = [] if faults else plan_asset_steps(pipelines, datasets, steps)
-    mistakes += (project.mistake(*mistake) for mistake in settings.mistakes.items())
-    if mistakes:
-        raise DagsterConfigError(mistakes)
+    if datasets_are_known:
+        check_sensors(project, datasets, jobs, mistakes)
+    asset_plans = plan_asset_steps(pipelines, datasets, steps) if datasets_are_known else []
+    for path, message in settings.mistakes.items():
+        mistakes.add(path, message)
+    mistakes.check()
 
     names = steps.names(reserved=jobs)
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ..errors import did_you_mean
-from ..read.dagster_yml import KeyPath, NodeOptions
+from ..errors import Hints, KeyPath
+from ..read.dagster_yml import NodeOptions
 from .model import Nodes, StepSettings
 
 _WILDCARD = re.compile(r"[*?]|\[.+\]")
@@ -44,18 +44,21 @@ class NodeOptionsResolver:
         self._values = {key: dict(_settings(options)) for key, options in entries.items()}
         self._patterns = [key for key in entries if key not in known and _WILDCARD.search(key)]
         self.mistakes: dict[KeyPath, str] = {}
+        hints = Hints()
+        kinds = {
+            kind: {one for one in known if one.startswith(f"{kind}:")}
+            for kind in ("tag", "namespace")
+        }
         for key in entries:
+            kind = key.partition(":")[0]
             if key in self._patterns:
                 if not any(fnmatchcase(name, key) for name in names):
-                    self.mistakes["nodes", key] = (
-                        f"no node has a name like this. {did_you_mean(key, names)}"
-                    )
+                    message = "no node has a name like this."
+                    self.mistakes["nodes", key] = hints.add_to(message, key, names)
             elif key not in known:
-                kind = key.partition(":")[0] if key.startswith(("tag:", "namespace:")) else "node"
-                alike = {one for one in known if one.startswith(f"{kind}:")} or names
-                self.mistakes["nodes", key] = (
-                    f"there is no {kind} of this name. {did_you_mean(key, alike)}"
-                )
+                message = f"there is no {kind if kind in kinds else 'node'} of this name."
+                alike = kinds.get(kind) or names
+                self.mistakes["nodes", key] = hints.add_to(message, key, alike)
 
     def of(self, nodes: Nodes) -> StepSettings:
         """Find the settings of the nodes that share a step.

@@ -2,72 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
-from ..errors import Mistake, did_you_mean
+from ..errors import KeyPath
 from ..read.dagster_yml import PipelineOptions
+from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from ..read.registry import failed_import
 
 
-def select_pipeline(
-    project: KedroProject, job: str, options: PipelineOptions
-) -> Pipeline | list[Mistake]:
-    """Sum and filter a job's pipelines as ``KedroSession.run`` does."""
+def select_pipelines(project: KedroProject, mistakes: Mistakes) -> dict[str, Pipeline]:
+    """The pipelines of all jobs, without those of which something is wrong."""
+    selected = {}
+    for job, options in project.config.jobs.items():
+        place, before = ("jobs", job, "pipeline"), len(mistakes)
+        _check_names(project, place, options.pipeline, mistakes)
+        if len(mistakes) == before:
+            pipeline = _sum(project, options.pipeline.names)
+            filters = {key: value for key, value in options.pipeline.filters.items() if value}
+            _check_filters(pipeline, filters, place, mistakes)
+            if len(mistakes) == before:
+                try:
+                    selected[job] = _filter(pipeline, filters, options.pipeline)
+                except ValueError as error:
+                    mistakes.add(place, f"selects no node: {error}")
+    return selected
+
+
+def _check_names(
+    project: KedroProject, place: KeyPath, options: PipelineOptions, mistakes: Mistakes
+) -> None:
     key = "pipeline_names" if options.pipeline_names else "pipeline_name"
-    unknown = [
-        project.mistake(("jobs", job, "pipeline", key), _unknown_pipeline(project, name))
-        for name in options.names
-        if name not in project.pipelines
-    ]
-    if unknown:
-        return unknown
-    pipeline = project.pipelines[options.names[0]]
-    if len(options.names) > 1:
-        pipeline = sum((project.pipelines[name] for name in options.names), Pipeline([]))
-    filters = {key: value for key, value in options.filters.items() if value}
-    mistakes = [
-        project.mistake(("jobs", job, "pipeline", key), f"{value!r} is not in the pipeline. {hint}")
-        for key, values in filters.items()
-        for value, hint in _unknown_values(pipeline, key, values)
-    ]
-    if mistakes:
-        return mistakes
+    for name in options.names:
+        if name in project.pipelines:
+            continue
+        message = f"pipeline {name!r} is not registered"
+        if failure := failed_import(name, project.import_failures):
+            mistakes.add((*place, key), f"{message}: {failure}")
+        else:
+            mistakes.add((*place, key), f"{message}.", name, project.pipelines)
+
+
+def _check_filters(
+    pipeline: Pipeline, filters: Mapping[str, list[str]], place: KeyPath, mistakes: Mistakes
+) -> None:
+    for key, values in filters.items():
+        allowed = _allowed_values(pipeline, key)
+        for value in values:
+            if value not in allowed:
+                mistakes.add((*place, key), f"{value!r} is not in the pipeline.", value, allowed)
+
+
+def _sum(project: KedroProject, names: Sequence[str]) -> Pipeline:
+    pipelines = [project.pipelines[name] for name in names]
+    return sum(pipelines, Pipeline([])) if len(pipelines) > 1 else pipelines[0]
+
+
+def _filter(pipeline: Pipeline, filters: Mapping[str, Any], options: PipelineOptions) -> Pipeline:
     if filters:
-        try:
-            pipeline = pipeline.filter(**filters)
-        except ValueError as error:
-            return [project.mistake(("jobs", job, "pipeline"), f"selects no node: {error}")]
+        pipeline = pipeline.filter(**filters)
     if not pipeline.nodes:
-        message = f"selects no node: pipeline {' + '.join(options.names)} is empty."
-        return [project.mistake(("jobs", job, "pipeline"), message)]
+        raise ValueError(f"pipeline {' + '.join(options.names)} is empty.")
     return pipeline
 
 
-def _unknown_pipeline(project: KedroProject, name: str) -> str:
-    if failure := failed_import(name, project.import_failures):
-        return f"pipeline {name!r} is not registered: {failure}"
-    return f"pipeline {name!r} is not registered. {did_you_mean(name, project.pipelines)}"
-
-
-def _unknown_values(
-    pipeline: Pipeline, key: str, values: Iterable[str]
-) -> Iterator[tuple[str, str]]:
-    def datasets() -> set[str]:
+def _allowed_values(pipeline: Pipeline, key: str) -> set[str]:
+    """What a filter of a pipeline may name."""
+    nodes = pipeline.nodes
+    if key == "tags":
+        return {tag for node in nodes for tag in node.tags}
+    if key == "node_namespaces":
+        return {prefix for node in nodes for prefix in node.namespace_prefixes if prefix}
+    if key in ("from_inputs", "to_outputs"):
         return pipeline.datasets() | set(map(strip_transcoding, pipeline.datasets()))
-
-    known: dict[str, Callable[[], Iterable[str]]] = {
-        "tags": lambda: {tag for node in pipeline.nodes for tag in node.tags},
-        "node_namespaces": lambda: {
-            prefix for node in pipeline.nodes for prefix in node.namespace_prefixes if prefix
-        },
-        "from_inputs": datasets,
-        "to_outputs": datasets,
-    }
-    allowed = set(known.get(key, lambda: [node.name for node in pipeline.nodes])())
-    for value in values:
-        if value not in allowed:
-            yield value, did_you_mean(value, allowed)
+    return {node.name for node in nodes}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..doors import kedro as kedro_door
-from ..errors import CatalogConfigError, DagsterConfigError, KedroDagsterError, Mistake
-from .dagster_yml import KedroDagsterConfig, KeyPath
+from ..errors import CatalogConfigError, DagsterConfigError, KedroDagsterError, KeyPath, Mistake
+from .dagster_yml import KedroDagsterConfig
 
 _DAGSTER_PATTERNS = ["dagster*", "dagster*/**", "**/dagster*"]
 
@@ -124,23 +126,46 @@ def _syntax_mistake(error: Exception, files: tuple[Path, ...], root: Path) -> Mi
                 relative_path(file, root), (), f"its top level must have the keys {known}."
             )
     path = tuple(str(getattr(error, "full_key", None) or "").split("."))
-    file_name = file_of(path, files, root) if path != ("",) else "dagster.yml"
+    file_name = KeyIndex(files, root).file_of(path) if path != ("",) else "dagster.yml"
     return Mistake(file_name, path if path != ("",) else (), str(error).splitlines()[0])
 
 
-def file_of(path: KeyPath, files: tuple[Path, ...], root: Path) -> str:
-    """The file that holds a key, the environment's before the base's."""
-    if not files:
-        return "conf"
-    for file in files:
-        content: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        for key in path[:2]:
-            if not isinstance(content, dict) or key not in content:
-                break
-            content = content[key]
-        else:
-            return relative_path(file, root)
-    return relative_path(files[-1], root)
+class KeyIndex:
+    """Tells in which of some files a key stands; parses each file once."""
+
+    def __init__(self, files: Sequence[Path], root: Path) -> None:
+        self._files = files
+        self._root = root
+
+    def file_of(self, path: KeyPath) -> str:
+        """The file that holds a key, the environment's before the base's."""
+        for start in (path[:2], path[:1]):
+            if start in self._holders:
+                return self._holders[start]
+        return relative_path(self._files[-1], self._root) if self._files else "conf"
+
+    @cached_property
+    def _holders(self) -> Mapping[KeyPath, str]:
+        holders: dict[KeyPath, str] = {}
+        for file in self._files:
+            name = relative_path(file, self._root)
+            with suppress(yaml.YAMLError, UnicodeDecodeError):
+                for path in _key_paths(yaml.compose(file.read_text("utf-8"), Loader=_LOADER)):
+                    holders.setdefault(path, name)
+        return holders
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _key_paths(node: yaml.Node | None, depth: int = 2) -> Iterator[KeyPath]:
+    """The keys of the outermost mappings."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                yield (key.value,)
+                if depth > 1:
+                    yield from ((key.value, *path) for path in _key_paths(value, depth - 1))
 
 
 def relative_path(file: Path, root: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import available_timezones
 
 from dagster import DagsterInvalidDefinitionError
@@ -25,8 +25,6 @@ from pydantic import (
 
 from ..utils import is_dagster_name
 from ..versions import __version__
-
-KeyPath: TypeAlias = tuple[str, ...]
 
 
 def _dagster_name(value: str) -> str:

@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import did_you_mean
-from .dagster_yml import KedroDagsterConfig, KeyPath
+from ..errors import Hints, KeyPath
+from .dagster_yml import KedroDagsterConfig
 
 
 def parse_config(
@@ -45,12 +45,12 @@ def _drop_entry(content: dict[str, Any], path: KeyPath) -> None:
 
 def _readable(error: ValidationError, content: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     """Write Pydantic's errors in the user's terms."""
-    mistakes = []
+    mistakes, hints = [], Hints()
     for detail in error.errors():
         path = _place_in_file(detail["loc"], content)
         if detail["type"] == "missing":
             path = (*path, str(detail["loc"][-1]))
-        mistakes.append((path, _message(detail, path)))
+        mistakes.append((path, _message(detail, path, hints)))
     return mistakes
 
 
@@ -65,10 +65,10 @@ def _place_in_file(location: Iterable[str | int], content: Any) -> KeyPath:
     return tuple(place)
 
 
-def _message(detail: Any, path: KeyPath) -> str:
+def _message(detail: Any, path: KeyPath, hints: Hints) -> str:
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return f"unknown key. {did_you_mean(path[-1], _allowed_keys(path[:-1]))}"
+        return hints.add_to("unknown key.", path[-1], _allowed_keys(path[:-1]))
     if kind == "missing":
         return "this key is required."
     if kind == "literal_error":

@@ -14,6 +14,7 @@ import dagster as dg
 from dagster._core.instance import DynamicPartitionsStore
 from parse import parse  # type: ignore[import-untyped]
 
+from ..errors import BadValueError, KeyPath
 from .partition_keys import check_key
 
 
@@ -77,13 +78,15 @@ def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
         return None
     mappings = entry.get("partition_mappings", entry.get("partition_mapping")) or {}
     if not isinstance(mappings, Mapping):
-        raise ValueError(f"partition_mappings: give a mapping by dataset, not {mappings!r}.")
-    definition = _build(config, dg.PartitionsDefinition, "partition")
+        raise BadValueError(
+            ("partition_mappings",), f"give a mapping by dataset, not {mappings!r}."
+        )
+    definition = _build(config, dg.PartitionsDefinition, ("partition",))
     _check_layout(entry.get("layout"), definition)
     return Partitioning(
         definition,
         {
-            target: _build(mapping, dg.PartitionMapping, f"partition_mappings.{target}")
+            target: _build(mapping, dg.PartitionMapping, ("partition_mappings", target))
             for target, mapping in mappings.items()
         },
     )
@@ -94,45 +97,48 @@ def _check_layout(layout: Any, definition: dg.PartitionsDefinition[str]) -> None
     if layout is None:
         return
     if not isinstance(definition, dg.MultiPartitionsDefinition):
-        raise ValueError("layout: only a MultiPartitionsDefinition has dimensions to lay out.")
+        raise BadValueError(
+            ("layout",), "only a MultiPartitionsDefinition has dimensions to lay out."
+        )
     named = {name for _, name, _, _ in Formatter().parse(str(layout)) if name is not None}
     dimensions = set(definition.partition_dimension_names)
     if named != dimensions:
         wanted = "/".join(f"{{{name}}}" for name in definition.partition_dimension_names)
-        raise ValueError(
-            f"layout: {layout!r} must name each dimension and nothing else, as in {wanted!r}."
+        raise BadValueError(
+            ("layout",), f"{layout!r} must name each dimension and nothing else, as in {wanted!r}."
         )
 
 
-def _build(config: Any, base: type, where: str) -> Any:
+def _build(config: Any, base: type, where: KeyPath) -> Any:
     """Build a Dagster object from ``{type: dotted.path, **arguments}``, inner ones first."""
     config = {"type": config} if isinstance(config, str) else config
     if not isinstance(config, Mapping) or "type" not in config:
-        raise ValueError(
-            f"{where}: give a mapping with a 'type', such as dagster.StaticPartitionsDefinition, "
-            f"not {config!r}."
+        raise BadValueError(
+            where,
+            f"give a mapping with a 'type', such as dagster.StaticPartitionsDefinition, not "
+            f"{config!r}.",
         )
     path = str(config["type"])
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module or "dagster"), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"{where}.type: there is no class {path!r} ({error}).") from error
+        raise BadValueError((*where, "type"), f"there is no class {path!r} ({error}).") from error
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ValueError(f"{where}.type: {path!r} is no {base.__name__} of Dagster.")
+        raise BadValueError((*where, "type"), f"{path!r} is no {base.__name__} of Dagster.")
     arguments = {
-        _SPELLINGS.get(str(key), str(key)): _build_inner(value, f"{where}.{key}")
+        _SPELLINGS.get(str(key), str(key)): _build_inner(value, (*where, str(key)))
         for key, value in config.items()
         if key != "type"
     }
     for name in _KEYS & arguments.keys():
-        arguments[name] = _checked_keys(arguments[name], f"{where}.{name}")
+        arguments[name] = _checked_keys(arguments[name], (*where, name))
     for name in _KEY_TABLES & arguments.keys():
         arguments[name] = _text(arguments[name])
     try:
         return found(**arguments)
     except Exception as error:  # whatever the class has to say of its arguments
-        raise ValueError(f"{where}: {path} does not take these arguments: {error}") from error
+        raise BadValueError(where, f"{path} does not take these arguments: {error}") from error
 
 
 _SPELLINGS = {"partitions": "partition_keys"}
@@ -151,23 +157,23 @@ def _text(value: Any) -> Any:
     return [str(key) for key in value] if isinstance(value, (list, tuple)) else str(value)
 
 
-def _build_inner(value: Any, where: str) -> Any:
+def _build_inner(value: Any, where: KeyPath) -> Any:
     if isinstance(value, Mapping) and "type" in value:
         base = dg.PartitionsDefinition if "partitions_def" in where else object
         return _build(value, base, where)
     if isinstance(value, Mapping):
-        return {key: _build_inner(inner, f"{where}.{key}") for key, inner in value.items()}
+        return {key: _build_inner(inner, (*where, str(key))) for key, inner in value.items()}
     return value
 
 
-def _checked_keys(keys: Any, where: str) -> list[str]:
+def _checked_keys(keys: Any, where: KeyPath) -> list[str]:
     if not isinstance(keys, Sequence) or isinstance(keys, str) or not keys:
-        raise ValueError(f"{where}: give a list of one key or more, not {keys!r}.")
+        raise BadValueError(where, f"give a list of one key or more, not {keys!r}.")
     names = [str(key) for key in keys]
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise ValueError(f"{where}: {', '.join(twice)} is there twice.")
+        raise BadValueError(where, f"{', '.join(twice)} is there twice.")
     for name in names:
-        check_key(name, where)
+        check_key(name, *where)
     return names
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import BadValueError
+
 
 @dataclass(frozen=True)
 class PartitionScope:
@@ -18,7 +20,7 @@ class PartitionScope:
     optional: bool = False
 
 
-def check_key(key: str, where: str) -> None:
+def check_key(key: str, *where: str) -> None:
     """Refuse a key that would lead out of the dataset's folder."""
     if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/"):
-        raise ValueError(f"{where}: {key!r} leads out of the dataset's folder.")
+        raise BadValueError(where, f"{key!r} leads out of the dataset's folder.")

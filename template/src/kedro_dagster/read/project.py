@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -22,9 +22,9 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from ..doors import kedro as kedro_door
-from ..errors import Mistake, PipelineLoadError, ProjectNotFoundError
-from .conf_files import file_of, find_files, read_catalog, read_config, read_dagster_yml
-from .dagster_yml import KedroDagsterConfig, KeyPath
+from ..errors import KeyPath, PipelineLoadError, ProjectNotFoundError
+from .conf_files import find_files, read_catalog, read_config, read_dagster_yml
+from .dagster_yml import KedroDagsterConfig
 from .messages import parse_config
 from .outlines import is_imported, load, restore_functions, send_to_runs
 from .registry import (
@@ -51,7 +51,7 @@ class KedroProject:
         config: The sound part of ``dagster.yml``.
         config_files: Where ``dagster.yml`` was read from, the environment's file first.
         catalog_files: The same for the catalog.
-        mistakes: What is wrong in ``dagster.yml``.
+        mistakes: What is wrong in ``dagster.yml``: the keys that lead to it, and a message.
     """
 
     path: Path
@@ -64,17 +64,7 @@ class KedroProject:
     config: KedroDagsterConfig
     config_files: tuple[Path, ...]
     catalog_files: tuple[Path, ...]
-    mistakes: tuple[Mistake, ...] = field(default=())
-
-    def mistake(self, path: KeyPath, message: str) -> Mistake:
-        """Say in which file of ``dagster.yml`` a mistake stands."""
-        return Mistake(file_of(path, self.config_files, self.path), path, message)
-
-    def catalog_mistake(self, name: str, path: KeyPath, message: str) -> Mistake:
-        """Say in which file of the catalog a mistake stands."""
-        pattern = None if name in self.catalog.config else self.catalog.match_dataset_pattern(name)
-        file = file_of((pattern or name,), self.catalog_files, self.path)
-        return Mistake(file, (name, *path), message)
+    mistakes: Sequence[tuple[KeyPath, str]] = ()
 
     def all_pipelines(self) -> Mapping[str, Pipeline]:
         """Load all registered pipelines, also those that no job runs."""
@@ -117,7 +107,7 @@ def read_project(
     env = env or os.environ.get("KEDRO_ENV") or None
     loader = kedro_door.planning_config_loader(conf_source(path), env)
     raw_config, files = read_dagster_yml(loader, path)
-    config, found = parse_config(raw_config)
+    config, mistakes = parse_config(raw_config)
     wanted = pipelines_of_jobs(config)
     pipelines, import_failures = load(package), dict[str, str]()
     if not wanted <= pipelines.keys():
@@ -133,9 +123,7 @@ def read_project(
         config=config,
         config_files=files,
         catalog_files=find_files(loader, "catalog"),
-        mistakes=tuple(
-            Mistake(file_of(where, files, path), where, message) for where, message in found
-        ),
+        mistakes=mistakes,
     )
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from ..plan.checks import check_loggers
-from ..plan.executors import check_executors
 from ..plan.make import make_plan
 from ..plan.names import KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
 from ..read.project import read_project
@@ -47,8 +45,7 @@ class KedroProjectTranslator:
         pipeline_translator: type[PipelineTranslator] = PipelineTranslator,
     ) -> None:
         self.project = read_project(project_path, package_name, env)
-        mistakes = [*check_executors(self.project), *check_loggers(self.project)]
-        self.plan = make_plan(self.project, mistakes)
+        self.plan = make_plan(self.project)
         self.catalog = catalog_translator(self.plan)
         self.nodes = node_translator(self.plan, self.catalog)
         self.pipelines = pipeline_translator(self.plan, self.nodes)
