@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from kedro_dagster import versions
 from kedro_dagster.errors import UnsupportedVersionError
 from kedro_dagster.read.messages import parse_config
-from projects import HELPER, REPOSITORY
+from projects import HELPER, REPOSITORY, Project, make_project
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,71 @@ def test_accepts_every_version_in_between(
     versions.check_installed()
 
 
-def test_versions_are_checked_before_anything_else_is_imported(tmp_path: Path) -> None:
+def test_versions_are_checked_before_dagster_is_imported(tmp_path: Path) -> None:
     """An old Dagster has not all that the helper imports."""
     write_distribution(tmp_path, "dagster", "1.0.0")
     (tmp_path / "dagster.py").write_text("")
-    process = import_helper(tmp_path)
+    process = run_helper(tmp_path, "from kedro_dagster import KedroProjectTranslator")
     assert process.returncode != 0
     assert process.stderr.splitlines()[-1].startswith(
         "kedro_dagster.errors.UnsupportedVersionError: kedro_dagster"
     )
+
+
+@pytest.fixture(params=["unsupported", "missing"])
+def project_without_dagster(tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    """A project in an environment whose Dagster cannot be used; what is first on its path."""
+    project = make_project(
+        tmp_path / "project",
+        pipelines="""
+            from kedro.pipeline import Pipeline, node
+
+
+            def register_pipelines():
+                return {"__default__": Pipeline([node(lambda: [1], None, "made", name="make")])}
+        """,
+        catalog="made: {type: json.JSONDataset, filepath: data/made.json}",
+    )
+    source = project.path / "src"
+    (source / "dagster.py").write_text("raise ImportError('no Dagster to use')")
+    if request.param == "unsupported":
+        write_distribution(source, "dagster", "1.0.0")
+    else:
+        (source / "sitecustomize.py").write_text(NO_DAGSTER)
+    return project
+
+
+NO_DAGSTER = """
+from importlib import metadata
+
+found = metadata.Distribution.from_name
+
+def from_name(name):
+    if name == "dagster":
+        raise metadata.PackageNotFoundError(name)
+    return found(name)
+
+metadata.Distribution.from_name = from_name
+"""
+
+
+@pytest.mark.slow
+def test_kedro_run_goes_on_where_dagster_cannot_be_used(project_without_dagster: Project) -> None:
+    project_without_dagster.kedro("run")
+    assert (project_without_dagster.path / "data" / "made.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["dev", "plan"])
+def test_commands_say_what_to_install_where_dagster_cannot_be_used(
+    project_without_dagster: Project, command: str
+) -> None:
+    process = project_without_dagster.kedro("dagster", command, check=False)
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    message = process.stderr.splitlines()[-1]
+    assert "dagster 1.0.0 is installed" in message or "dagster is not installed" in message
+    assert 'Run `pip install "kedro>=1.0,<2" "dagster>=1.12,<2"`' in message
 
 
 @pytest.mark.parametrize("file", ["pyproject.toml", "template/pyproject.toml.jinja"])
@@ -117,10 +173,10 @@ def write_distribution(folder: Path, name: str, version: str) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
-def import_helper(first_on_path: Path) -> subprocess.CompletedProcess[str]:
+def run_helper(first_on_path: Path, code: str) -> subprocess.CompletedProcess[str]:
     paths = [str(first_on_path), str(HELPER.parent)]
     return subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths}; import kedro_dagster"],
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths}; {code}"],
         capture_output=True,
         text=True,
         check=False,

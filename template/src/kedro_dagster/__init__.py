@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .render.jobs import PipelineTranslator
     from .render.ops import NodeTranslator
 
-check_installed()  # first: with other versions, what follows fails with a worse message
-
 __all__ = [
     "CatalogTranslator",
     "KedroProjectTranslator",
@@ -25,7 +23,7 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES = {
+_TRANSLATORS = {
     "CatalogTranslator": ".render.assets",
     "KedroProjectTranslator": ".render.code_location",
     "NodeTranslator": ".render.ops",
@@ -35,6 +33,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import Dagster when it is asked for: every command of Kedro imports this package."""
-    if name not in _MODULES:
+    if name not in _TRANSLATORS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name], __name__), name)
+    check_installed()  # first: with other versions, the import fails with a worse message
+    return getattr(import_module(_TRANSLATORS[name], __name__), name)

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +18,10 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.startup import ProjectMetadata
 
 from .errors import KedroDagsterError
-from .versions import __version__
+from .versions import SUPPORTED, __version__, installed
 
 if TYPE_CHECKING:
-    from .render.code_location import KedroProjectTranslator
-
+    from . import KedroProjectTranslator
 
 __all__ = ["cli", "dagster_group", "run"]
 
@@ -51,7 +49,8 @@ def cli() -> None:
 @cli.group(name="dagster")
 @click.version_option(
     __version__,
-    message=f"kedro_dagster %(version)s, kedro {version('kedro')}, dagster {version('dagster')}",
+    message="kedro_dagster %(version)s, "
+    + ", ".join(f"{name} {installed(name) or 'missing'}" for name in SUPPORTED),
 )
 def dagster_group() -> None:
     """Run this Kedro project on Dagster."""
@@ -96,9 +95,10 @@ def dev(
 @click.pass_obj
 def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
     """Show which steps each job and each asset takes."""
+    translator = _translate(metadata, env)
     from .plan.describe import describe  # noqa: PLC0415 - see _translate
 
-    click.echo(describe(_translate(metadata, env).plan))
+    click.echo(describe(translator.plan))
 
 
 def dagster_home(project_path: Path) -> Path:
@@ -121,10 +121,10 @@ def dagster_home(project_path: Path) -> Path:
 
 
 def _translate(metadata: ProjectMetadata, env: str | None) -> KedroProjectTranslator:
-    # Dagster takes seconds to import, and Kedro imports this module for every command
-    from .render.code_location import KedroProjectTranslator  # noqa: PLC0415
-
     try:
+        # Dagster takes seconds to import, and Kedro imports this module for every command
+        from . import KedroProjectTranslator  # noqa: PLC0415
+
         return KedroProjectTranslator(metadata.project_path, env=env)
     except KedroDagsterError as error:
         click.secho(str(error), fg="red", err=True)

@@ -16,13 +16,23 @@ SUPPORTED = {"kedro": ">=1.0,<2", "dagster": ">=1.12,<2"}
 """The versions that this package is tested with, as in the template's pyproject.toml."""
 
 
+def installed(name: str) -> str | None:
+    """The version of a package; ``None`` where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
 def check_installed() -> None:
     """Check the installed Kedro and Dagster, and warn of the plugin of the same import name."""
-    wrong = [
-        f"{name}{wanted} is needed, and {name} {found} is installed"
-        for name, wanted in SUPPORTED.items()
-        if (found := version(name)) not in SpecifierSet(wanted, prereleases=True)
-    ]
+    wrong = []
+    for name, wanted in SUPPORTED.items():
+        found = installed(name)
+        if found is None:
+            wrong.append(f"{name}{wanted} is needed, and {name} is not installed")
+        elif found not in SpecifierSet(wanted, prereleases=True):
+            wrong.append(f"{name}{wanted} is needed, and {name} {found} is installed")
     if wrong:
         wanted = " ".join(f'"{name}{versions}"' for name, versions in SUPPORTED.items())
         raise UnsupportedVersionError(
