@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import kedro.io
-from kedro.config import AbstractConfigLoader
+from kedro.config import AbstractConfigLoader, omegaconf_config
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.framework.project import settings
@@ -28,7 +29,7 @@ from kedro.io.core import generate_timestamp, parse_dataset_definition
 from kedro.pipeline.node import Node
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
 from omegaconf import OmegaConf
-from omegaconf.errors import UnsupportedInterpolationType
+from omegaconf.errors import InterpolationResolutionError
 from pluggy import PluginManager
 
 
@@ -61,26 +62,23 @@ def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:
 
 
 def planning_config_loader(conf_source: str, env: str | None) -> AbstractConfigLoader:
-    """Make the project's config loader, for use before there is a run.
-
-    A value that only a run knows, ``${runtime_params:x}`` without a default, reads as a
-    placeholder instead of failing.
-    """
+    """Make the project's config loader, for use before there is a run."""
     loader_class: type[AbstractConfigLoader] = settings.CONFIG_LOADER_CLASS
 
     class PlanningConfigLoader(loader_class):  # type: ignore[misc,valid-type]
-        def _get_runtime_value(self, variable: str, *default: Any) -> Any:
-            return default[0] if default else f"<runtime_params:{variable}>"
-
         def _read_raw_config(self, key: str) -> Any:
             parsed = super()._read_raw_config(key)
             if _parsed_since:
                 _parsed[_files_of(self, key)] = copy.deepcopy(parsed)  # to resolve it changes it
             return parsed
 
-    loader: AbstractConfigLoader = PlanningConfigLoader(
-        conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
-    )
+    # So that a message of the user's own class names that class
+    PlanningConfigLoader.__name__ = loader_class.__name__
+    PlanningConfigLoader.__qualname__ = loader_class.__qualname__
+    with _placeholders():
+        loader: AbstractConfigLoader = PlanningConfigLoader(
+            conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
+        )
     return loader
 
 
@@ -123,28 +121,52 @@ def _begin_with_parsed_files(loader: Any) -> None:
 
 
 def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
-    """Read a kind of configuration, whatever resolvers the project's hooks add in a run.
+    """Read a kind of configuration, with a placeholder for each value that only a run knows.
 
-    A hook may register resolvers when the context is created, which is not done here: each one
-    that is unknown reads as a placeholder, and is taken away again for the hook to register.
+    The resolver may be one that a hook adds, or want a variable that is set where runs are; the
+    value may be a runtime parameter.
     """
-    added: list[str] = []
+    with _placeholders():
+        return loader[key]
+
+
+@contextmanager
+def _placeholders() -> Iterator[None]:
+    """Let Kedro's config loader resolve what it can, where it would fail."""
+    module: Any = omegaconf_config
+    plain = getattr(module, "OmegaConf", None)
+    if plain is None:  # no longer where it was: what cannot be resolved is a mistake
+        yield
+        return
+    module.OmegaConf = _LenientOmegaConf
     try:
-        while True:
-            try:
-                return loader[key]
-            except UnsupportedInterpolationType as error:
-                found = re.search(r"Unsupported interpolation type (\S+)", str(error))
-                if not found or found[1] in added:
-                    raise
-                resolver = found[1]
-            added.append(resolver)
-            OmegaConf.register_new_resolver(
-                resolver, lambda *args, name=resolver: f"<{name}:{','.join(map(str, args))}>"
-            )
+        yield
     finally:
-        for resolver in added:
-            OmegaConf.clear_resolver(resolver)
+        module.OmegaConf = plain
+
+
+class _LenientOmegaConf(OmegaConf):
+    @staticmethod
+    def to_container(cfg: Any, *, resolve: bool = False, **options: Any) -> Any:
+        try:
+            return OmegaConf.to_container(cfg, resolve=resolve, **options)
+        except InterpolationResolutionError:
+            _fill_in(cfg, OmegaConf.to_container(cfg, resolve=False))
+            return OmegaConf.to_container(cfg, resolve=resolve, **options)
+
+
+def _fill_in(config: Any, raw: Any) -> None:
+    """Put the text of an interpolation where it cannot be resolved: ``<secret:TOKEN>``."""
+    for key, value in raw.items() if isinstance(raw, dict) else enumerate(raw):
+        if isinstance(value, (dict, list)):
+            _fill_in(config[key], value)
+        elif isinstance(value, str) and "${" in value:
+            try:
+                config[key]
+            except InterpolationResolutionError:
+                while value != (value := re.sub(r"\$\{([^{}]*)\}", r"<\1>", value)):
+                    pass  # from the innermost outwards
+                config[key] = value
 
 
 def open_session(

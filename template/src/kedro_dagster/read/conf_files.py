@@ -8,18 +8,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import fsspec  # type: ignore[import-untyped]
 import yaml
 from kedro.config import AbstractConfigLoader, MissingConfigException
 from kedro.framework.project import settings
 from kedro.io import CatalogConfigResolver, DataCatalog
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import UnsupportedInterpolationType
 
 from ..doors import kedro as kedro_door
-from ..errors import CatalogConfigError, DagsterConfigError, KedroDagsterError, KeyPath, Mistake
+from ..errors import CatalogConfigError, DagsterConfigError, KeyPath, Mistake
 from .dagster_yml import KedroDagsterConfig
 
-_DAGSTER_PATTERNS = ["dagster*", "dagster*/**", "**/dagster*"]
+
+def make_loader(conf_source: str, env: str | None) -> AbstractConfigLoader:
+    """Make the project's config loader, which reads ``globals.yml`` at once."""
+    try:
+        return kedro_door.planning_config_loader(conf_source, env)
+    except Exception as error:
+        raise CatalogConfigError(
+            f"{settings.CONFIG_LOADER_CLASS.__name__}, the CONFIG_LOADER_CLASS of settings.py, "
+            f"cannot read the configuration: {error}"
+        ) from error
 
 
 def read_config(loader: AbstractConfigLoader, key: str) -> Mapping[str, Any]:
@@ -28,7 +38,7 @@ def read_config(loader: AbstractConfigLoader, key: str) -> Mapping[str, Any]:
         content: Mapping[str, Any] = kedro_door.read_leniently(loader, key)
     except MissingConfigException:
         return {}
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+    except Exception as error:  # whatever a loader of the project's own raises
         raise CatalogConfigError(f"The {key} configuration cannot be read: {error}") from error
     return content
 
@@ -61,58 +71,120 @@ def read_dagster_yml(
     loader: AbstractConfigLoader, root: Path
 ) -> tuple[Mapping[str, Any], tuple[Path, ...]]:
     """Read the content of ``dagster.yml``, and which files it stands in."""
-    patterns = getattr(loader, "config_patterns", None)
-    if patterns is None:
-        raise KedroDagsterError(
-            f"{type(loader).__name__}, the CONFIG_LOADER_CLASS of settings.py, has no "
-            "config_patterns, by which dagster.yml is found. Derive it from OmegaConfigLoader."
-        )
-    patterns.setdefault("dagster", _DAGSTER_PATTERNS)
+    _patterns(loader).setdefault("dagster", _patterns_of("dagster"))
     files = find_files(loader, "dagster")
     try:
-        raw = kedro_door.read_leniently(loader, "dagster")
+        content = _dagster_section(loader, files)
     except MissingConfigException:
-        raw = None
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, AttributeError) as error:
+        raise DagsterConfigError([_missing(loader, files, root)]) from None
+    except Exception as error:  # whatever a loader of the project's own raises
         raise DagsterConfigError([_syntax_mistake(error, files, root)]) from error
-    if raw is None or not files:
-        folders = " or ".join(
-            relative_path(Path(loader.conf_source) / name / "dagster.yml", root)
-            for name in reversed(_environments(loader))
-        )
-        raise DagsterConfigError(
-            [
-                Mistake(
-                    "dagster.yml",
-                    (),
-                    f"there is none. Write {folders}, with at least "
-                    "'jobs: {default: {pipeline: {pipeline_name: __default__}}}'.",
-                )
-            ]
-        )
-    return raw, files
+    return content, files
 
 
-def _environments(loader: AbstractConfigLoader) -> list[str]:
-    """The configuration folders, the one that wins first."""
-    base = getattr(loader, "base_env", "") or "base"
-    env = loader.env or getattr(loader, "default_run_env", "") or "local"
-    return list(dict.fromkeys([env, base]))
+def _dagster_section(loader: AbstractConfigLoader, files: Sequence[Path]) -> Mapping[str, Any]:
+    try:
+        content: Mapping[str, Any] = loader["dagster"]
+    except (KeyError, MissingConfigException) as error:
+        if hasattr(loader, "config_patterns") or not files:
+            raise MissingConfigException from error
+        # A loader that is not derived from Kedro's need not know this kind of file
+        return _merge(files)
+    return content
+
+
+def _patterns(loader: AbstractConfigLoader) -> dict[str, list[str]]:
+    """The patterns of the files of each kind of configuration."""
+    kinds = ("catalog", "parameters", "dagster")
+    found: dict[str, list[str]] = getattr(
+        loader, "config_patterns", {kind: _patterns_of(kind) for kind in kinds}
+    )
+    return found
+
+
+def _patterns_of(kind: str) -> list[str]:
+    """The patterns that Kedro has for a kind of configuration where nobody gives others."""
+    return [f"{kind}*", f"{kind}*/**", f"**/{kind}*"]
 
 
 def find_files(loader: AbstractConfigLoader, kind: str) -> tuple[Path, ...]:
     """The files of a kind of configuration, those of the environment that wins first."""
-    folders = [Path(loader.conf_source) / env for env in _environments(loader)]
-    return tuple(
+    source = Path(loader.conf_source)
+    if source.is_file():  # an archive
+        return (source,)
+    return tuple(file for env in _environments(loader) for file in _files_in(loader, env, kind))
+
+
+def _files_in(loader: AbstractConfigLoader, env: str, kind: str) -> list[Path]:
+    source, files = Path(loader.conf_source), fsspec.filesystem("file")
+    found = {
+        Path(name)
+        for pattern in _patterns(loader)[kind]
+        for name in files.glob((source / env / pattern).as_posix())
+    }
+    return sorted(
         file
-        for folder in folders
-        for file in sorted(folder.rglob("*.[yj]*"))
+        for file in found
         if file.suffix in (".yml", ".yaml", ".json")
-        and any(part.startswith(kind) for part in file.relative_to(folder).parts)
+        and file.is_file()
+        and not (getattr(loader, "ignore_hidden", True) and _is_hidden(file.relative_to(source)))
     )
 
 
-def _syntax_mistake(error: Exception, files: tuple[Path, ...], root: Path) -> Mistake:
+def _is_hidden(path: Path) -> bool:
+    """Whether Kedro leaves a file out, such as a copy in ``.ipynb_checkpoints``."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _environments(loader: AbstractConfigLoader) -> list[str]:
+    """The configuration folders, the one that wins first; empty names mean the folder itself."""
+    base = str(getattr(loader, "base_env", "base"))
+    env = loader.env or str(getattr(loader, "default_run_env", "local"))
+    return list(dict.fromkeys([env, base]))
+
+
+def _merge(files: Sequence[Path]) -> Mapping[str, Any]:
+    """Read files as Kedro does where nobody says how: the sections of the first one win."""
+    content: dict[str, Any] = {}
+    for file in reversed(files):
+        content.update(yaml.safe_load(file.read_text("utf-8")) or {})
+    return content
+
+
+def _missing(loader: AbstractConfigLoader, files: Sequence[Path], root: Path) -> Mistake:
+    """Say why there is no ``dagster.yml``, or why Kedro does not read it."""
+    source = Path(loader.conf_source)
+    folders = {env: source / env for env in _environments(loader)}
+    for env, folder in folders.items():
+        if files and source.is_dir() and not folder.is_dir():
+            return Mistake(
+                relative_path(folder, root),
+                (),
+                f"there is no such folder, and Kedro reads the environment {env!r} from it. "
+                "Create it, or choose another environment with --env or KEDRO_ENV.",
+            )
+    others = [
+        folder.name
+        for folder in (sorted(source.iterdir()) if source.is_dir() else ())
+        if folder.name not in folders and _files_in(loader, folder.name, "dagster")
+    ]
+    advice = (
+        f"There is one in environment {' and '.join(map(repr, others))}: choose it with "
+        f"--env {others[0]} or KEDRO_ENV={others[0]}. Or write"
+        if others
+        else "Write"
+    )
+    places = [relative_path(folder / "dagster.yml", root) for folder in folders.values()]
+    return Mistake(
+        "dagster.yml",
+        (),
+        f"there is none. {advice} {' or '.join(reversed(places))}, with at least "
+        "'jobs: {default: {pipeline: {pipeline_name: __default__}}}'.",
+    )
+
+
+def _syntax_mistake(error: Exception, files: Sequence[Path], root: Path) -> Mistake:
+    """Say in which file and where a ``dagster.yml`` cannot be read."""
     for file in files:
         try:
             content = OmegaConf.load(file)
@@ -120,14 +192,23 @@ def _syntax_mistake(error: Exception, files: tuple[Path, ...], root: Path) -> Mi
             mark = found.problem_mark
             line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
             return Mistake(relative_path(file, root), (), f"{line}{found.problem}.")
+        except ValueError:
+            continue  # an archive
         if not isinstance(content, DictConfig) or not all(isinstance(key, str) for key in content):
             known = ", ".join(map(repr, KedroDagsterConfig.model_fields))
             return Mistake(
                 relative_path(file, root), (), f"its top level must have the keys {known}."
             )
-    path = tuple(str(getattr(error, "full_key", None) or "").split("."))
-    file_name = KeyIndex(files, root).file_of(path) if path != ("",) else "dagster.yml"
-    return Mistake(file_name, path if path != ("",) else (), str(error).splitlines()[0])
+    full_key = getattr(error, "full_key", None)
+    path = tuple(full_key.split(".")) if full_key else ()
+    file_name = KeyIndex(files, root).file_of(path) if path else "dagster.yml"
+    message = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, UnsupportedInterpolationType):
+        message += (
+            ". Give the resolver to Kedro in CONFIG_LOADER_ARGS of settings.py: no hook has been "
+            "called when this file is read."
+        )
+    return Mistake(file_name, path, message)
 
 
 class KeyIndex:

@@ -21,9 +21,8 @@ from kedro.io import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
-from ..doors import kedro as kedro_door
 from ..errors import KeyPath, PipelineLoadError, ProjectNotFoundError
-from .conf_files import find_files, read_catalog, read_config, read_dagster_yml
+from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
 from .messages import parse_config
 from .outlines import is_imported, load, restore_functions, send_to_runs
@@ -105,7 +104,7 @@ def read_project(
     """Bootstrap a Kedro project and read it."""
     path, package = _bootstrap(project_path, package_name)
     env = env or os.environ.get("KEDRO_ENV") or None
-    loader = kedro_door.planning_config_loader(conf_source(path), env)
+    loader = make_loader(conf_source(path), env)
     raw_config, files = read_dagster_yml(loader, path)
     config, mistakes = parse_config(raw_config)
     wanted = pipelines_of_jobs(config)
@@ -156,13 +155,14 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
 def _find_root(package_name: str | None) -> Path:
     if package_name:
         spec = _find_spec(package_name)
-        if spec is None or not spec.origin:
+        if spec is None:
             raise ProjectNotFoundError(
                 f"There is no Python package {package_name!r}. Install the project, or start "
                 "Python with its source folder on PYTHONPATH."
             )
-        if root := find_kedro_project(Path(spec.origin).parent):
-            return Path(root)
+        for folder in spec.submodule_search_locations or ():  # several without an __init__.py
+            if root := find_kedro_project(Path(folder)):
+                return Path(root)
     return Path(find_kedro_project(Path.cwd()) or Path.cwd())
 
 
