@@ -11,13 +11,13 @@ def create_pipeline(**kwargs: object) -> Pipeline:
         [
             node(
                 compare_scores,
-                inputs=["member.score", "casual.score"],
+                inputs=["member_score", "casual_score"],
                 outputs="model_comparison",
                 name="compare_scores",
             ),
             node(
                 plot_forecasts,
-                inputs=["member.forecast", "casual.forecast", "params:plot"],
+                inputs=["member_forecast", "casual_forecast", "params:plot"],
                 outputs="forecast_plot",
                 name="plot_forecasts",
                 tags="plot",

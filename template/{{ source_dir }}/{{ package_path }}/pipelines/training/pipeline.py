@@ -34,7 +34,13 @@ def create_pipeline(**kwargs: object) -> Pipeline:
         ]
     )
     riders = [
-        Pipeline(steps, namespace=rider, inputs="daily_trips", parameters="params:split")
+        Pipeline(
+            steps,
+            namespace=rider,
+            inputs="daily_trips",
+            outputs={"forecast": f"{rider}_forecast", "score": f"{rider}_score"},  # others read them
+            parameters="params:split",
+        )
         for rider in RIDERS
     ]
     return sum(riders, start=Pipeline([]))
