@@ -15,7 +15,7 @@ import pytest
 import yaml
 from copier import run_copy
 
-from conftest import git
+from conftest import Render, git
 from projects import HELPER, Project
 from template.existing import copier, hashes, kedro_new, write_files, write_project
 
@@ -34,6 +34,7 @@ class Case:
         package: Its package.
         source: Its source folder.
         conf: Its configuration folder.
+        env: The environment that is given a dagster.yml, or "." where it has no environments.
         has: Which of the files that are added otherwise it has already.
     """
 
@@ -41,13 +42,15 @@ class Case:
     package: str = "shop"
     source: str = "src"
     conf: str = "conf"
+    env: str = "base"
     has: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def added(self) -> set[str]:
         folder = (Path(self.source) / self.package.replace(".", "/")).as_posix()
-        own = {f"{folder}/definitions.py", f"{folder}/cli.py", "dg.toml"}
-        return ({*own, f"{self.conf}/base/dagster.yml"} - self.has) | HELPER_FILES | {ANSWERS}
+        own = {f"{folder}/definitions.py", f"{folder}/cli.py", "dg.toml", "workspace.yaml"}
+        dagster_yml = (Path(self.conf) / self.env / "dagster.yml").as_posix()
+        return ({*own, dagster_yml} - self.has) | HELPER_FILES | {ANSWERS}
 
 
 def written(
@@ -79,6 +82,14 @@ def with_files(files: dict[str, str], folder: Path) -> Path:
     return path
 
 
+def without_environments(files: dict[str, str], folder: Path) -> Path:
+    path = with_files({"src/shop/settings.py": FLAT, **files}, folder)
+    for file in (path / "conf" / "base").iterdir():
+        file.rename(path / "conf" / file.name)
+    (path / "conf" / "base").rmdir()
+    return path
+
+
 def in_git(folder: Path) -> Path:
     path = written(folder)
     git(path, "init", "--quiet")
@@ -95,6 +106,7 @@ import click
 def cli():
     pass
 """
+FLAT = 'CONFIG_LOADER_ARGS = {"base_env": "", "default_run_env": ""}\n'
 OWN_DEFINITIONS = "import dagster as dg\n\ndefs = dg.Definitions()\n"
 HOOKS = """\
 from pathlib import Path
@@ -134,9 +146,26 @@ CASES = {
     "own dg.toml": Case(
         partial(with_files, {"dg.toml": "[project]\n"}), has=frozenset({"dg.toml"})
     ),
-    "own dagster.yml elsewhere": Case(
-        partial(with_files, {"conf/local/dagster.yml": JOBS}),
-        has=frozenset({"conf/base/dagster.yml"}),
+    "own workspace.yml": Case(
+        partial(with_files, {"workspace.yml": "load_from: []\n"}),
+        has=frozenset({"workspace.yaml"}),
+    ),
+    **{
+        f"own {name}": Case(
+            partial(with_files, {name: JOBS}), has=frozenset({"conf/base/dagster.yml"})
+        )
+        for name in (
+            "conf/local/dagster.yml",
+            "conf/prod/dagster.yaml",
+            "conf/base/dagster/jobs.yml",
+            "conf/base/team/dagster_jobs.json",
+        )
+    },
+    "no environments": Case(partial(without_environments, {}), env="."),
+    "no environments, own dagster.yml": Case(
+        partial(without_environments, {"conf/dagster.yml": JOBS}),
+        env=".",
+        has=frozenset({"conf/dagster.yml"}),
     ),
     "hyphenated name": Case(
         partial(written, name="corner-shop", package="corner_shop"), package="corner_shop"
@@ -178,12 +207,47 @@ def test_adds_what_is_missing_and_changes_nothing(
         case.source,
         case.conf,
     )
+    assert answers["dagster_env"] == case.env
     message = capsys.readouterr().err
     listed = {line.strip() for line in message.splitlines()}
     assert (case.added - HELPER_FILES) | {"src/kedro_dagster/ (the helper)"} <= listed
     assert not case.has & listed
     if case.has:
         assert f"the project has its own: {', '.join(case.has)}." in message
+
+
+# What only a new project is given. A file of the template that is not below these is for existing
+# projects too: `added_files` in includes/values.yml names it.
+NEW_ONLY = (
+    ".gitignore",
+    "README.md",
+    "conf/base/catalog.yml",
+    "conf/base/parameters.yml",
+    "conf/local/",
+    "data/",
+    "pyproject.toml",
+    "src/my_project/__init__.py",
+    "src/my_project/__main__.py",
+    "src/my_project/pipeline_registry.py",
+    "src/my_project/pipelines/",
+    "src/my_project/settings.py",
+    "tests/",
+)
+
+
+def test_an_existing_project_is_given_every_file_that_is_not_for_new_ones_only(
+    template: Path, render: Render, tmp_path: Path
+) -> None:
+    write_project(tmp_path, package="my_project")
+    before = hashes(tmp_path)
+    worker = run_copy(str(template), tmp_path, data={"deployment": True}, defaults=True, quiet=True)
+    new = {name for name in hashes(render(deployment=True)) if not name.startswith(NEW_ONLY)}
+    assert set(hashes(tmp_path)) - set(before) == new
+    added = worker.answers.combined["added_files"]
+    assert set(added) == new - HELPER_FILES - {ANSWERS}
+    # A file without a line of its own in `_exclude` would silently not be added.
+    lines = [line for line in worker.template.exclude if "added_patterns[" in line]
+    assert lines == [f"{{{{ added_patterns[{number}] }}}}" for number in range(len(added))]
 
 
 def test_the_message_says_what_to_run_next(template: Path, tmp_path: Path) -> None:
@@ -196,6 +260,56 @@ def test_the_message_says_what_to_run_next(template: Path, tmp_path: Path) -> No
         "copier update --defaults",
     ):
         assert f"    {command}\n" in message
+
+
+def test_the_message_tells_what_to_edit_before_what_to_run(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path, files={"src/shop/cli.py": OWN_CLI, "workspace.yaml": "load_from: []\n"})
+    message = copier(tmp_path, "copy", "--defaults", str(template), ".").stderr
+    steps = (
+        "    pip install ",
+        "add to src/shop/cli.py, ",
+        "workspace.yaml: to have the project in `dagster dev`, add ",
+        "    kedro dagster dev\n",
+        "Dagster's own commands",
+        "    copier update",
+    )
+    places = [message.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("names", "environments"),
+    [
+        (("conf/prod/dagster.yml",), "prod"),
+        (("conf/prod/dagster/jobs.yml", "conf/prod/dagster.yml", "conf/test/dagster.yml"),
+         "prod or test"),
+    ],
+)  # fmt: skip
+def test_the_message_tells_of_a_dagster_yml_that_is_not_read_by_default(
+    names: tuple[str, ...], environments: str, template: Path, tmp_path: Path
+) -> None:
+    write_project(tmp_path, files=dict.fromkeys(names, JOBS))
+    message = copier(tmp_path, "copy", "--defaults", str(template), ".").stderr
+    assert f"is read in the environment {environments} only" in message
+    assert "    kedro dagster dev -e prod\n" in message
+    assert "KEDRO_ENV" in message
+
+
+@pytest.mark.parametrize("name", ["conf/local/dagster.yml", "conf/base/dagster.yml"])
+def test_a_dagster_yml_that_is_read_by_default_needs_no_word(
+    name: str, template: Path, tmp_path: Path
+) -> None:
+    write_project(tmp_path, files={name: JOBS, "conf/prod/dagster.yml": JOBS})
+    message = copier(tmp_path, "copy", "--defaults", str(template), ".").stderr
+    assert "    kedro dagster dev\n" in message
+    assert "KEDRO_ENV" not in message
+
+
+@pytest.mark.slow
+def test_jobs_of_another_environment_load_in_it(template: Path, tmp_path: Path) -> None:
+    write_project(tmp_path, files={"conf/prod/dagster.yml": JOBS})
+    copier(tmp_path, "copy", "--defaults", str(template), ".")
+    assert "Job mine " in Project(tmp_path, "shop").kedro("dagster", "plan", "-e", "prod").stdout
 
 
 def test_finds_the_project_in_an_odd_folder(template: Path, tmp_path: Path) -> None:
@@ -267,9 +381,15 @@ def test_stops_where_a_link_leads_to_the_project(template: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_code_of_the_message_merges_dagster_into_own_files(template: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["{}.py", "{}/__init__.py"])
+def test_code_of_the_message_merges_dagster_into_own_files(
+    module: str, template: Path, tmp_path: Path
+) -> None:
     write_project(tmp_path, source="code")
-    own = {"code/shop/cli.py": OWN_CLI, "code/shop/definitions.py": OWN_DEFINITIONS}
+    own = {
+        f"code/shop/{module.format('cli')}": OWN_CLI,
+        f"code/shop/{module.format('definitions')}": OWN_DEFINITIONS,
+    }
     write_files(tmp_path, own)
     message = copier(tmp_path, "copy", "--defaults", str(template), ".").stderr
     for name in own:

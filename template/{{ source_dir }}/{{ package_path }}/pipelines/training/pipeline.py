@@ -34,11 +34,12 @@ def create_pipeline(**kwargs: object) -> Pipeline:
         ]
     )
     riders = [
+        # Other pipelines read the forecast and the score: those leave the namespace.
         Pipeline(
             steps,
             namespace=rider,
             inputs="daily_trips",
-            outputs={"forecast": f"{rider}_forecast", "score": f"{rider}_score"},  # others read them
+            outputs={"forecast": f"{rider}_forecast", "score": f"{rider}_score"},
             parameters="params:split",
         )
         for rider in RIDERS
