@@ -96,7 +96,8 @@ HOOKS = """
             note(hook="before_pipeline_run")
 
         @hook_impl
-        def after_node_run(self, node): note(hook="after_node_run", name=node.name, kept=getattr(self, "kept", None))
+        def after_node_run(self, node):
+            note(hook="after_node_run", name=node.name, kept=getattr(self, "kept", None))
 
         @hook_impl
         def on_node_error(self, error, node): note(hook="on_node_error", name=node.name)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+import multiprocessing.context
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
 from .fallback import needed, or_else, unsupported
 
 if TYPE_CHECKING:
-    from dagster._core.execution.context.system import PlanOrchestrationContext
+    from dagster._core.execution.context.system import (
+        PlanOrchestrationContext as PlanOrchestrationContext,
+    )
     from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
     from dagster._core.execution.retries import RetryMode as RetryMode
     from dagster._core.execution.step_dependency_config import (
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 
 DAGSTER = "dagster"
 
+
+StepExecutor: TypeAlias = Callable[[dg.DagsterInstance, str, Any], Iterator[dg.DagsterEvent]]
+"""Gives the events of a step, while it runs, by its key and what is known of earlier attempts."""
 
 PARENT_RUN_ID_TAG = "dagster/parent_run_id"
 """The tag of a run that is executed again."""
@@ -65,6 +73,87 @@ def context_for(
         context.output_capture,
         context.resume_from_failure,
     )
+
+
+# --- Workers
+
+
+_A_PROCESS_A_STEP = "each step has a process and a Kedro session of its own"
+
+
+@or_else(DAGSTER, _A_PROCESS_A_STEP, default=None)
+def processes_from(
+    executor: dg.Executor, workers: Any
+) -> Callable[[], AbstractContextManager[None]] | None:
+    """How the multiprocess executor gets the processes of its steps from a context of ours."""
+    contexts: dict[str, Any] = multiprocessing.context._concrete_contexts  # type: ignore[attr-defined]
+    before: str = executor._start_method  # type: ignore[attr-defined]
+
+    @contextmanager
+    def applied() -> Iterator[None]:
+        name = f"kedro workers {id(workers)}"
+        contexts[name] = workers
+        executor._start_method = name  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            executor._start_method = before  # type: ignore[attr-defined]
+            del contexts[name]
+
+    return applied
+
+
+@or_else(DAGSTER, _A_PROCESS_A_STEP, default=None)
+def step_executor(
+    context: PlanOrchestrationContext, plan: ExecutionPlan, executor: dg.Executor
+) -> StepExecutor | None:
+    """How to run a step of a run as Dagster's own child processes do."""
+    from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
+    from dagster._core.execution.context_creation_job import create_context_free_log_manager
+
+    job, run, config = context.job, context.dagster_run, context.run_config
+    load_data, retries = plan.repository_load_data, executor.retries.for_inner_plan()
+
+    def execute(
+        instance: dg.DagsterInstance, step_key: str, known_state: Any
+    ) -> Iterator[dg.DagsterEvent]:
+        yield dg.DagsterEvent.step_worker_started(
+            create_context_free_log_manager(instance, run),
+            run.job_name,
+            message=f'Executing step "{step_key}" in a worker.',
+            metadata={"pid": dg.MetadataValue.text(str(os.getpid()))},
+            step_key=step_key,
+        )
+        step_plan = create_execution_plan(
+            job,
+            run_config=config,
+            step_keys_to_execute=[step_key],
+            known_state=known_state,
+            repository_load_data=load_data,
+        )
+        yield from execute_plan_iterator(
+            step_plan, job, run, instance, retry_mode=retries, run_config=config
+        )
+
+    return execute
+
+
+@or_else(DAGSTER, _A_PROCESS_A_STEP, default=None)
+def child_process() -> Callable[[Any, Iterator[Any]], None] | None:
+    """How to send events out of a child process, as its executor wants to have them."""
+    from dagster._core.executor.child_process_executor import (
+        ChildProcessCommand,
+        _execute_command_in_child_process,
+    )
+
+    class Command(ChildProcessCommand):
+        def __init__(self, events: Iterator[Any]) -> None:
+            self._events = events
+
+        def execute(self) -> Iterator[Any]:
+            return self._events
+
+    return lambda queue, events: _execute_command_in_child_process(queue, Command(events))
 
 
 # --- Steps

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, nullcontext, suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._check import not_none
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.retries import RetryMode
-from dagster._core.execution.step_dependency_config import StepDependencyConfig
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.executor.init import InitExecutorContext
-from dagster._core.executor.multiprocess import MultiprocessExecutor
 
+from ..doors import dagster as dagster_door
 from ..doors.kedro import datasets_in
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
@@ -27,18 +20,28 @@ from .hooks import pipeline_hooks
 from .identity import identity_of, lost_with, new_identity, tags_of
 from .kedro_run import KedroRun
 from .processes import choose_start_method, forks_workers
-from .selection import RunOptions, RunSelection, outputs_to_make, select_nodes
+from .results import find_results
+from .selection import RunOptions, RunSelection, select_nodes
 from .worker_steps import StepRunner
-from .workers import ForkedWorkers, Note, processes_from
+from .workers import ForkedWorkers, Note
+
+if TYPE_CHECKING:
+    from ..doors.dagster import (
+        ExecutionPlan,
+        PlanOrchestrationContext,
+        RetryMode,
+        StepDependencyConfig,
+    )
 
 
 def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg.ExecutorDefinition:
     """Wrap an executor, so that Kedro's pipeline hooks are called around all steps of a run."""
 
-    def create(context: InitExecutorContext) -> dg.Executor:
-        creation = not_none(definition.executor_creation_fn)
+    def create(context: dg.InitExecutorContext) -> dg.Executor:
+        creation = definition.executor_creation_fn
+        assert creation is not None
         executor = creation(context)
-        if not isinstance(executor, MultiprocessExecutor):  # which its name does not tell
+        if not dagster_door.is_multiprocess(executor):  # which its name does not tell
             return KedroExecutor(executor, plan, definition.name)
         forks = forks_workers(context)
         context, note = choose_start_method(context)
@@ -88,7 +91,7 @@ class KedroExecutor(dg.Executor):
         if self._note:
             plan_context.log.info(self._note)
         steps = {
-            key: outputs_to_make(execution_plan.get_step_by_key(key).step_outputs)
+            key: dagster_door.outputs_to_make(execution_plan.get_step_by_key(key).step_outputs)
             for key in execution_plan.step_keys_to_execute
         }
         parent = plan_context.dagster_run.parent_run_id
@@ -109,7 +112,7 @@ class KedroExecutor(dg.Executor):
         instance, run_id = plan_context.instance, plan_context.run_id
         tags = tags_of(instance, run_id) if plan_context.resume_from_failure else {}
         resumed = identity_of(tags, run_id)
-        single_process = isinstance(self._inner, InProcessExecutor)
+        single_process = dagster_door.is_in_process(self._inner)
         run = KedroRun(
             self._plan,
             resumed or new_identity(instance, run_id, single_process),
@@ -129,7 +132,7 @@ class KedroExecutor(dg.Executor):
                     hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
                 yield event
             if hooks.failure is None:
-                self._find_results(plan_context, run, selection)
+                find_results(plan_context, run, selection)
 
     def _execute_forked(
         self,
@@ -144,14 +147,21 @@ class KedroExecutor(dg.Executor):
             plan_context.log.info(f"Each step has a process of its own: {'; '.join(reasons)}.")
             yield from self._execute_steps(plan_context, execution_plan)
             return
-        inner_context = self._inner_context(plan_context)
+        context = self._inner_context(plan_context)
+        execute = dagster_door.step_executor(context, execution_plan, self._inner)
+        send_all = dagster_door.child_process()
+        if execute is None or send_all is None:
+            yield from self._execute_steps(plan_context, execution_plan)
+            return
         workers = ForkedWorkers(
-            StepRunner(run, inner_context, execution_plan, self._inner),
+            StepRunner(run, context.run_id, context.instance, execute, send_all),
             partial(_note, plan_context, run, set()),
             keep_random_state=random.getstate() != before.random_state,
         )
-        with closing(workers), processes_from(self._inner, workers):
-            yield from self._inner.execute(inner_context, execution_plan)
+        with closing(workers):
+            applied = dagster_door.processes_from(self._inner, workers)
+            with applied() if applied else nullcontext():
+                yield from self._inner.execute(context, execution_plan)
 
     def _execute_steps(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
@@ -161,27 +171,8 @@ class KedroExecutor(dg.Executor):
 
     def _inner_context(self, plan_context: PlanOrchestrationContext) -> PlanOrchestrationContext:
         tags = tags_of(plan_context.instance, plan_context.run_id)  # so that no step asks for them
-        return PlanOrchestrationContext(
-            plan_context.plan_data._replace(dagster_run=plan_context.dagster_run.with_tags(tags)),
-            plan_context.log,
-            self._inner,  # which looks there for itself, as those on Dask and Celery do
-            plan_context.output_capture,
-            plan_context.resume_from_failure,
-        )
-
-    def _find_results(
-        self, plan_context: PlanOrchestrationContext, run: KedroRun, selection: RunSelection
-    ) -> None:
-        """Let ``run_result`` hold what steps in other processes gave to the ``io_manager``."""
-        if run.single_process or selection.job is None:
-            return
-        done = plan_context.execution_plan.step_keys_to_execute
-        steps = {name: step.name for step in selection.job.steps for name in step.outputs}
-        for name in selection.pipeline.outputs():
-            dataset = self._plan.datasets[name]
-            if not dataset.persisted and steps.get(name) in done:
-                load = partial(_load_output, plan_context, steps[name], dataset.identifier)
-                run.find(name, load)
+        dagster_run = plan_context.dagster_run.with_tags(tags)
+        return dagster_door.context_for(plan_context, self._inner, dagster_run) or plan_context
 
 
 def _note(
@@ -198,29 +189,6 @@ def _note(
             f"{note.step_key!r} ran. It holds for later steps of the same process only, as with "
             "Kedro's ParallelRunner. Put it there in before_pipeline_run, or use in_process."
         )
-
-
-def _load_output(plan_context: PlanOrchestrationContext, step: str, output: str) -> Any:
-    definitions = plan_context.job.get_definition().resource_defs
-    keys = _with_required("io_manager", definitions)
-    config: Mapping[str, Any] = plan_context.run_config.get("resources") or {}  # type: ignore[assignment]
-    with dg.build_resources(
-        {key: definitions[key] for key in keys},
-        plan_context.instance,
-        {key: value for key, value in config.items() if key in keys},
-        plan_context.dagster_run,
-    ) as resources:
-        upstream = dg.build_output_context(step, output, run_id=plan_context.run_id)
-        return resources.io_manager.load_input(dg.build_input_context(upstream_output=upstream))
-
-
-def _with_required(key: str, definitions: Mapping[str, dg.ResourceDefinition]) -> set[str]:
-    """A resource, and those that it requires, and those that these require in turn."""
-    found, left = set[str](), {key}
-    while left:
-        found |= left
-        left = {need for one in left for need in definitions[one].required_resource_keys} - found
-    return found
 
 
 def step_error(event: dg.DagsterEvent) -> StepFailedError:

@@ -13,13 +13,13 @@ from functools import cache, cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from pluggy import PluginManager
 
 from ..doors import kedro as kedro_door
+from ..doors.dagster import PARENT_RUN_ID_TAG
 from ..plan.model import ProjectPlan, StepPlan, data_inputs, data_outputs, partitioned_in
 from ..plan.partitions import steps_for_keys
 from .identity import CATALOG_TAG, unpack_datasets

@@ -21,16 +21,13 @@ import random
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection as mp
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
-
-import dagster as dg
 
 KILL_AFTER = 30.0
 """Seconds after which a step that does not heed an interrupt is killed."""
@@ -150,20 +147,6 @@ class ForkedWorkers:
         self._nursery.send(None)
         pid = self._nursery.recv()
         return _Worker(pid, Connection(recv_handle(self._nursery)))
-
-
-@contextmanager
-def processes_from(executor: dg.Executor, workers: ForkedWorkers) -> Iterator[None]:
-    """Let Dagster's multiprocess executor have the processes of its steps from these workers."""
-    name = f"kedro workers {id(workers)}"
-    contexts: Any = multiprocessing.context._concrete_contexts  # type: ignore[attr-defined]
-    contexts[name] = workers
-    before, executor._start_method = executor._start_method, name  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        executor._start_method = before  # type: ignore[attr-defined]
-        del contexts[name]
 
 
 class _Lease(BaseProcess):
