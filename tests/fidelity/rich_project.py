@@ -16,9 +16,12 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from projects import Project, make_project
+from projects import KEDRO, Project, make_project
 
 TOKEN = "s3cret"  # noqa: S105
+RUN_ID = "run_id" if KEDRO >= (1, 3) else "session_id"
+"""What ``run_params`` calls the identity of a run."""
+
 RUNTIME_PARAMS = {"stage": "prod"}
 RUN_CONFIG = {"resources": {"kedro": {"config": {"runtime_params": RUNTIME_PARAMS}}}}
 
@@ -101,11 +104,11 @@ NODES = """
 
 
     def fit(row_count, model: Model):
-        return {"rows": row_count, "model": model.model_dump(), "type": type(model).__name__}
+        return {"rows": row_count, "model": dict(model), "type": type(model).__name__}
 
 
     def evaluate(model, training: Training):
-        return {"model": model, "training": dataclasses.asdict(training)}
+        return {"model": model, "training": repr(training)}
 
 
     def read_increments(increments):
@@ -296,7 +299,7 @@ CATALOG = """
     seed_value:
       type: json.JSONDataset
       filepath: data/seed.json
-      validator: {class: shop.nodes.SeedValidator, "on": [save]}
+      <validator>
     model:
       type: json.JSONDataset
       filepath: data/model.json
@@ -343,6 +346,11 @@ CATALOG = """
       type: json.JSONDataset
       filepath: data/other/{anything}.json
 """
+
+VALIDATOR = 'validator: {class: shop.nodes.SeedValidator, "on": [save]}'
+SEED = {"seed": 42, "validated": True}
+if KEDRO < (1, 6):  # which has no validators
+    VALIDATOR, SEED = "", {"seed": 42}
 
 PARAMETERS = """
     count: 5
@@ -402,7 +410,7 @@ def make_rich_project(path: Path) -> Project:
         nodes=NODES,
         hooks=HOOKS,
         settings=SETTINGS,
-        catalog=dedent(CATALOG),
+        catalog=dedent(CATALOG).replace("<validator>", VALIDATOR),
         parameters=dedent(PARAMETERS),
         dagster={
             "executors": {"multiprocess": {"multiprocess": {"max_concurrent": 2}}},
@@ -425,7 +433,7 @@ def make_rich_project(path: Path) -> Project:
 
 
 NEEDED = {
-    "by_namespace": {"seed.json": json.dumps({"seed": 42, "validated": True}, indent=2)},
+    "by_namespace": {"seed.json": json.dumps(SEED, indent=2)},
     "materialize_one": {"rows.txt": "".join(f"row {row}\n" for row in range(5))},
 }
 """Files that are there before a run of a part of the project."""
@@ -466,7 +474,7 @@ class Outcome:
     @cached_property
     def run_id(self) -> str:
         """The run's identity, as the pipeline hooks are told."""
-        run_id: str = self.call("before_pipeline_run")["run_params"]["run_id"]
+        run_id: str = self.call("before_pipeline_run")["run_params"][RUN_ID]
         return run_id
 
     @cached_property

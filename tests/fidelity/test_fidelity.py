@@ -11,6 +11,7 @@ from kedro.io.core import VERSION_FORMAT
 
 from fidelity.rich_project import (
     JOBS,
+    RUN_ID,
     TOKEN,
     Call,
     Outcome,
@@ -19,6 +20,7 @@ from fidelity.rich_project import (
     make_rich_project,
     nodes_of,
 )
+from projects import KEDRO
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fidelity")]
 
@@ -172,7 +174,7 @@ def test_a_run_has_one_identity(way: str, run_of: RunOf) -> None:
     run = run_of(way)
     told = {call["run_id"] for call in run.calls("before_node_run", "after_node_run")}
     told |= {call["save_version"] for call in run.calls("after_catalog_created")}
-    told |= {call["run_params"]["run_id"] for call in run.calls(*PIPELINE_HOOKS[:2])}
+    told |= {call["run_params"][RUN_ID] for call in run.calls(*PIPELINE_HOOKS[:2])}
     assert told == {run.run_id}
     assert run.dagster_run.tags["kedro/run_id"] == run.run_id
 
@@ -191,11 +193,15 @@ def test_run_params_are_those_of_kedro_run(way: str, run_of: RunOf, oracle: Outc
     told = run_of(way).call("before_pipeline_run")["run_params"]
     expected = dict(oracle.call("before_pipeline_run")["run_params"])
     assert list(told) == list(expected)
-    own = {"run_id", "runner", "project_path"}
+    own = {RUN_ID, "runner", "project_path"}
     if way in JOBS or way == "execute_in_process":
         # Here the user says which pipelines; `kedro run` has a default
-        own.add("pipeline_names")
-        assert told["pipeline_names"] == ["__default__"]
+        if KEDRO >= (1, 2):
+            own.add("pipeline_names")
+            assert told["pipeline_names"] == ["__default__"]
+        else:
+            own.add("pipeline_name")
+            assert told["pipeline_name"] == "__default__"
     else:
         own.add("node_names")
         assert sorted(told["node_names"]) == sorted(nodes_of(run_of(way).trace))

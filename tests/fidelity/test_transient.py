@@ -212,7 +212,7 @@ PEAK = """
     if sys.argv[1] == "kedro":
         bootstrap_project(Path.cwd())
         with KedroSession.create(Path.cwd()) as session:
-            session.run(pipeline_names=["chain"])
+            session.run("chain")
     else:
         with dg.DagsterInstance.get() as instance:
             job.execute_in_process(instance=instance)
