@@ -30,7 +30,20 @@ from kedro.pipeline.node import Node
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
+from packaging.version import parse as parse_version
 from pluggy import PluginManager
+
+_RELEASE = parse_version(kedro.__version__).release
+
+RUN_ID_PARAM = "run_id" if _RELEASE >= (1, 3) else "session_id"
+"""What ``run_params`` calls the identity of a run."""
+
+
+def pipelines_param(names: list[str]) -> dict[str, Any]:
+    """How ``run_params`` says which pipelines a run is of."""
+    if _RELEASE >= (1, 2):
+        return {"pipeline_names": names}
+    return {"pipeline_name": ",".join(names) or None}  # Kedro runs one there, or the default
 
 
 def strip_transcoding(name: str) -> str:

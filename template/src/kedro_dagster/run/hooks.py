@@ -96,7 +96,7 @@ class PipelineHooks:
         names = [node.name for node in selection.pipeline.nodes]
         whole = selection.job is not None and selection.pipeline is selection.job.pipeline
         return {
-            "run_id": run.run_id,
+            kedro_door.RUN_ID_PARAM: run.run_id,
             "project_path": run.plan.project.path.as_posix(),
             "env": run.context.env,
             "kedro_version": kedro_version,
@@ -108,7 +108,7 @@ class PipelineHooks:
             "to_outputs": filters.get("to_outputs", []),
             "load_versions": dict(run.options.load_versions),
             "runtime_params": dict(run.options.runtime_params),
-            "pipeline_names": selection.pipeline_names if selection.job else [],
+            **kedro_door.pipelines_param(selection.pipeline_names if selection.job else []),
             "namespaces": filters.get("node_namespaces", []),
             "runner": selection.executor,
             "only_missing_outputs": False,

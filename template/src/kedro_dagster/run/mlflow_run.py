@@ -16,6 +16,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pluggy import PluginManager
 
+from ..doors.kedro import RUN_ID_PARAM
+
 RUN_ID_TAG = "mlflow/run_id"
 """Tag of a Dagster run: the id of its MLflow run."""
 
@@ -69,7 +71,7 @@ def join(
 
     if run_id := tags.get(RUN_ID_TAG):
         run = mlflow.get_run(run_id)
-        if run.data.tags.get("run_id") == run_params["run_id"]:  # a tag may be inherited
+        if run.data.tags.get(RUN_ID_PARAM) == run_params[RUN_ID_PARAM]:  # a tag may be inherited
             options = hook.mlflow_config.tracking.run
             options.id, options.name = run_id, run.info.run_name
     hook.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
