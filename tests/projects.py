@@ -8,19 +8,19 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import yaml
-from kedro import __version__ as kedro_version
 from packaging.version import Version
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HELPER = REPOSITORY / "template" / "src" / "kedro_dagster"
 
-KEDRO = Version(kedro_version).release
-"""The installed version of Kedro; the oldest supported ones lack some of what tests compare."""
+KEDRO, OMEGACONF = (Version(version(name)).release for name in ("kedro", "omegaconf"))
+"""The installed versions; the oldest that are supported lack some of what tests compare."""
 
 Config = Mapping[str, Any] | str
 """The content of a configuration file: a mapping, or YAML as it would be written by hand."""

@@ -393,7 +393,7 @@ SCRIPT = """
         else:
             result = dg.materialize(
                 defs.assets,
-                selection=way,
+                selection=dg.AssetSelection.all() if way == "*" else [dg.AssetKey(way)],
                 instance=instance,
                 run_config=config,
                 resources=defs.resources,

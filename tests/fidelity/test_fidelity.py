@@ -20,7 +20,7 @@ from fidelity.rich_project import (
     make_rich_project,
     nodes_of,
 )
-from projects import KEDRO
+from projects import KEDRO, OMEGACONF
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fidelity")]
 
@@ -43,6 +43,8 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> RunOf:
     outcomes: dict[str, Outcome] = {}
 
     def run_of(way: str) -> Outcome:
+        if way == "asset_cli" and OMEGACONF < (2, 4):
+            pytest.skip("OmegaConf before 2.4 needs an antlr with which Dagster reads no selection")
         if way not in outcomes:
             outcomes[way] = launch(project.copy(project.path.parent / way), way)
         return outcomes[way]

@@ -216,8 +216,9 @@ RUN_IN_DAGSTER = """
                 "raise_on_error": False,
             }
             if "assets" in task:
+                keys = [dg.AssetKey(name) for name in task["assets"]]
                 result = dg.materialize(
-                    defs.assets, selection=task["assets"], resources=defs.resources, **options
+                    defs.assets, selection=keys, resources=defs.resources, **options
                 )
             else:
                 result = defs.resolve_job_def(task["job"]).execute_in_process(**options)
