@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from kedro_dagster import versions
 from kedro_dagster.errors import UnsupportedVersionError
 from kedro_dagster.read.messages import parse_config
 from projects import HELPER, REPOSITORY, Project, make_project
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 @pytest.mark.parametrize(
@@ -123,6 +134,28 @@ def test_projects_are_given_the_versions_that_the_helper_supports(file: str) -> 
         assert SpecifierSet(declared) == SpecifierSet(wanted)
 
 
+def test_projects_are_given_the_versions_that_are_tested() -> None:
+    project = read_toml("template/pyproject.toml.jinja")["project"]
+    given = requirements(project["dependencies"] + project["optional-dependencies"]["dev"])
+    del given["pytest"]  # of the project's own tests
+    assert given
+    assert given == {name: declared()[name] for name in given}
+
+
+def test_copier_asks_for_the_version_of_it_that_is_declared() -> None:
+    questions = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+    assert Version(questions["_min_copier_version"]) == oldest(declared()["copier"])
+
+
+@pytest.mark.skipif(
+    os.environ.get("KEDRO_DAGSTER_VERSIONS") != "oldest",
+    reason="session compat(3.10-oldest) installs the oldest versions",
+)
+def test_the_oldest_versions_that_are_declared_are_installed() -> None:
+    installed = {name: Version(version(name)) for name in declared()}
+    assert installed == {name: oldest(needed) for name, needed in declared().items()}
+
+
 def test_warns_of_the_plugin_of_the_same_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +197,26 @@ def test_a_range_of_versions_that_is_none_is_a_mistake() -> None:
     assert mistakes == [
         (("requires_helper",), "'newest' is no range of versions. Write one like '>=0.1'.")
     ]
+
+
+def read_toml(file: str) -> dict[str, Any]:
+    """Read a TOML file of this repository, with every `{% if %}` true and any name for another."""
+    text = (REPOSITORY / file).read_text(encoding="utf-8")
+    return tomllib.loads(re.sub(r"\{\{.*?\}\}", "name", re.sub(r"\{%.*?%\}", "", text)))
+
+
+def requirements(lines: list[str]) -> dict[str, Requirement]:
+    return {needed.name: needed for needed in map(Requirement, lines)}
+
+
+def declared() -> dict[str, Requirement]:
+    groups = read_toml("pyproject.toml")["dependency-groups"]
+    return requirements(groups["copier"] + groups["example"])
+
+
+def oldest(needed: Requirement) -> Version:
+    (bound,) = (part.version for part in needed.specifier if part.operator == ">=")
+    return Version(bound)
 
 
 def write_distribution(folder: Path, name: str, version: str) -> None:
