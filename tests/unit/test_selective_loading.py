@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from dagster import MetadataValue
@@ -15,7 +16,6 @@ from dagster._core.definitions.definitions_load_context import (
 )
 from dagster._core.definitions.repository_definition import RepositoryLoadData
 from kedro.framework.project import pipelines as kedro_pipelines
-from kedro.pipeline import Node, Pipeline
 
 from kedro_dagster.errors import DagsterConfigError, PipelineLoadError
 from kedro_dagster.plan.make import make_plan
@@ -77,7 +77,7 @@ def imported() -> set[str]:
     return {name.rpartition(".")[2] for name in sys.modules if name.startswith("shop.pipelines.")}
 
 
-def outline_of(project: KedroProject) -> str | None:
+def outline_of(project: KedroProject) -> str:
     """What a code server hands to runs of two jobs."""
     return dump({name: project.pipelines[name] for name in ("cook", "wash")})
 
@@ -154,7 +154,7 @@ def test_a_run_plans_the_same_of_outlines_and_imports_just_its_pipelines(tmp_pat
     assert steps_of(project) == steps_of(served)
     project.import_pipelines(["cook"])
     assert imported() == {"cook"}
-    assert project.pipelines["cook"].nodes[0].func() == 1
+    assert project.imported(project.pipelines["cook"]).nodes[0].func() == 1
     with pytest.raises(RuntimeError, match="not imported"):
         project.pipelines["wash"].nodes[0].func()
     project.import_pipelines(["__default__"])  # a run of assets
@@ -197,11 +197,46 @@ def test_a_pipeline_that_fails_on_import_in_a_run_is_told_with_the_cause(tmp_pat
         project.import_pipelines(["cook"])
 
 
-def test_a_node_that_is_more_than_its_function_has_no_outline() -> None:
+MORE = """
+    from functools import partial
+    from kedro.pipeline import Node, Pipeline
+
     class OwnNode(Node):
         pass
 
-    plain = Pipeline([Node(len, "a", "b", name="plain")])
+    def pick(value):
+        return value
 
-    assert dump({"plain": plain}) is not None
-    assert dump({"own": Pipeline([OwnNode(len, "b", "c", name="own")]), "plain": plain}) is None
+    def mix(*, salt, pepper):
+        return {"left": salt, "right": pepper}
+
+    def create_pipeline() -> Pipeline:
+        return Pipeline([
+            OwnNode(lambda: 2, None, "salt", name="own"),
+            Node(partial(pick, 3), None, "pepper"),
+            Node(mix, {"pepper": "pepper", "salt": "salt"}, {"right": "a", "left": "b"}),
+        ])
+"""
+
+
+def test_a_node_runs_as_the_one_that_is_imported(tmp_path: Path) -> None:
+    load(tmp_path, "cook", "wash")
+    file = tmp_path / "shop" / "src" / "shop" / "pipelines" / "cook" / "__init__.py"
+    file.write_text(dedent(MORE))
+    forget_shop()
+    served = read_project(tmp_path / "shop")
+    text = outline_of(served)
+
+    project = load_in_run(tmp_path, text)
+
+    outline = project.pipelines["cook"]
+    assert [str(node) for node in outline.nodes] == [
+        str(node) for node in served.pipelines["cook"].nodes
+    ]
+    assert nodes(project, "cook") == nodes(served, "cook")
+    assert steps_of(project) == steps_of(served)
+    project.import_pipelines(["cook"])
+    own, pepper, mixed = project.imported(outline).nodes
+    assert type(own).__name__ == "OwnNode"
+    assert {**own.run({}), **pepper.run({})} == {"salt": 2, "pepper": 3}
+    assert mixed.run({"salt": 1, "pepper": 2}) == {"a": 2, "b": 1}

@@ -26,7 +26,6 @@ from kedro.io import (
     Version,
 )
 from kedro.io.core import generate_timestamp, parse_dataset_definition
-from kedro.pipeline.node import Node
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
@@ -49,23 +48,6 @@ def pipelines_param(names: list[str]) -> dict[str, Any]:
 def strip_transcoding(name: str) -> str:
     """Leave out the ``@format`` of a transcoded dataset name."""
     return name.partition(TRANSCODING_SEPARATOR)[0]
-
-
-def node_arguments(node: Node) -> dict[str, Any] | None:
-    """What a node is made of beside its function, as JSON has it."""
-    if type(node) is not Node or getattr(node, "_preview_fn", None):
-        return None
-    inputs = node._inputs
-    if isinstance(inputs, dict):  # in the order of the function, which decides of it
-        inputs = dict(sorted(inputs.items(), key=lambda item: node.inputs.index(item[1])))
-    return {
-        "inputs": inputs,
-        "outputs": node._outputs,
-        "name": node._name,
-        "tags": sorted(node.tags),
-        "confirms": node.confirms,
-        "namespace": node.namespace,
-    }
 
 
 def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:

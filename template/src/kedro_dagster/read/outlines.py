@@ -1,116 +1,104 @@
 """Pipelines without their functions, so that a run imports only the pipelines that it runs.
 
 The code server imports the pipelines of all jobs. Their outlines go along with each run, as
-Dagster's reconstruction metadata: the definitions are made of these, and the functions are filled
-in of the pipelines that the run is of.
+Dagster's reconstruction metadata: the run's definitions are made of these, and the nodes that it
+runs are taken from the pipelines that it imports.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from dagster._core.definitions.definitions_load_context import (
-    DefinitionsLoadContext,
-    DefinitionsLoadType,
-)
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ..doors.kedro import node_arguments
+from ..doors.dagster import hand_to_runs, handed_over, has_runs_to_come
 from ..errors import PipelineLoadError
-from .functions import function_key
 
 
-class NotImported:
-    """Stands for the function of a node whose pipeline is not imported."""
+class OutlinedNode(Node):
+    """A node of a pipeline that is not imported: all that a plan asks of it."""
 
-    def __init__(self, name: str, module: str) -> None:
-        self.__name__ = name  # Kedro calls nodes by it that have no name
-        self.__module__ = module
+    def __init__(
+        self,
+        *,
+        name: str,
+        text: str,
+        inputs: list[str],
+        outputs: list[str],
+        tags: Iterable[str],
+        namespace: str | None,
+    ) -> None:
+        super().__init__(_not_imported, inputs, outputs, tags=tags, namespace=namespace)
+        self._given_name, self._given_text = name, text
 
-    def __call__(self, *_: Any, **__: Any) -> NoReturn:
-        """Fail: a node runs after its function is filled in."""
-        raise RuntimeError(f"The function {self.__name__} is not imported.")
+    @property
+    def name(self) -> str:
+        """The node's name, with its namespace."""
+        return self._given_name
+
+    def __str__(self) -> str:
+        return self._given_text
+
+
+def _not_imported(*_: Any) -> NoReturn:
+    raise RuntimeError("A node of a pipeline that is not imported cannot run.")
 
 
 def send_to_runs(package_name: str, pipelines: Mapping[str, Pipeline]) -> None:
-    """Give the processes of runs the outlines of pipelines, unless a node is more than one."""
-    context = DefinitionsLoadContext.get()
-    if context.load_type is not DefinitionsLoadType.INITIALIZATION:
-        return  # they go along with the run anyway
-    text = dump(pipelines)
-    if text is not None:
-        context.add_to_pending_reconstruction_metadata(_key(package_name), text)
+    """Give the processes of runs the outlines of pipelines."""
+    if has_runs_to_come():
+        hand_to_runs(_key(package_name), dump(pipelines))
 
 
-def dump(pipelines: Mapping[str, Pipeline]) -> str | None:
-    """Write pipelines down."""
-    functions: dict[Hashable, int] = {}
-    signs: list[tuple[str, str, bool]] = []
-    nodes: dict[str, int] = {}
-    found: dict[str, list[int]] = {name: [] for name in pipelines}
-    for name, pipeline in pipelines.items():
-        for node in pipeline.nodes:
-            arguments = node_arguments(node)
-            function = _function_of(node)
-            if arguments is None or not hasattr(function, "__name__"):
-                return None
-            key = function_key(node.func)
-            if key not in functions:
-                functions[key] = len(signs)
-                in_part = isinstance(node.func, partial)
-                signs.append((function.__name__, function.__module__, in_part))
-            entry = json.dumps([functions[key], arguments])
-            found[name].append(nodes.setdefault(entry, len(nodes)))
-    return json.dumps(
-        {"functions": signs, "nodes": list(map(json.loads, nodes)), "pipelines": found}
-    )
+def dump(pipelines: Mapping[str, Pipeline]) -> str:
+    """Write pipelines down; a node that several of them hold is one in what is read."""
+    places: dict[int, int] = {}
+    nodes: list[dict[str, Any]] = []
+    for node in (node for pipeline in pipelines.values() for node in pipeline.nodes):
+        if id(node) not in places:
+            places[id(node)] = len(nodes)
+            nodes.append(
+                {
+                    "name": node.name,
+                    "text": str(node),
+                    "inputs": node.inputs,
+                    "outputs": node.outputs,
+                    "tags": sorted(node.tags),
+                    "namespace": node.namespace,
+                }
+            )
+    found = {
+        name: [places[id(node)] for node in pipeline.nodes] for name, pipeline in pipelines.items()
+    }
+    return json.dumps({"nodes": nodes, "pipelines": found})
 
 
 def load(package_name: str) -> dict[str, Pipeline]:
     """Read what the code server has written."""
-    context = DefinitionsLoadContext.get()
-    if context.load_type is not DefinitionsLoadType.RECONSTRUCTION:
-        return {}
-    text = context.reconstruction_metadata.get(_key(package_name))
+    text = handed_over(_key(package_name))
     if text is None:
         return {}
     content = json.loads(text)
-    functions = [
-        partial(NotImported(name, module)) if in_part else NotImported(name, module)
-        for name, module, in_part in content["functions"]
-    ]
-    nodes = [Node(functions[index], **arguments) for index, arguments in content["nodes"]]
+    nodes = [OutlinedNode(**entry) for entry in content["nodes"]]
     return {
         name: Pipeline([nodes[index] for index in indices])
         for name, indices in content["pipelines"].items()
     }
 
 
-def is_imported(node: Node) -> bool:
-    """Whether a node has its function."""
-    return not isinstance(_function_of(node), NotImported)
-
-
-def restore_functions(name: str, pipeline: Pipeline, imported: Pipeline) -> None:
-    """Give the nodes of an outline their functions."""
-    functions = {node.name: node.func for node in imported.nodes}
-    if missing := [node.name for node in pipeline.nodes if node.name not in functions]:
+def find_nodes(name: str, outline: Pipeline, imported: Pipeline) -> dict[int, Node]:
+    """Find what runs for each node of an outline, by its identity: Kedro's equality is less."""
+    nodes = {node.name: node for node in imported.nodes}
+    if missing := [node.name for node in outline.nodes if node.name not in nodes]:
         raise PipelineLoadError(
             f"Pipeline {name!r} has no node {missing[0]!r} any more: it is not the one that the "
             "code location has loaded. Reload the code location."
         )
-    for node in pipeline.nodes:
-        if not is_imported(node):  # else it is shared with a pipeline that has been imported
-            node.func = functions[node.name]
+    return {id(node): nodes[node.name] for node in outline.nodes}
 
 
 def _key(package_name: str) -> str:
     return f"kedro_dagster/{package_name}"
-
-
-def _function_of(node: Node) -> Any:
-    return node.func.func if isinstance(node.func, partial) else node.func

@@ -19,13 +19,14 @@ from kedro.framework.project import pipelines as registered_pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.io import CatalogConfigResolver
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 from kedro.utils import find_kedro_project
 
 from ..errors import KeyPath, PipelineLoadError, ProjectNotFoundError
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
 from .messages import parse_config
-from .outlines import is_imported, load, restore_functions, send_to_runs
+from .outlines import OutlinedNode, find_nodes, load, send_to_runs
 from .registry import (
     describe_cause,
     failed_import,
@@ -81,14 +82,30 @@ class KedroProject:
         """Import pipelines of which only the outlines are known; ``__default__`` are all."""
         known = self.pipelines
         wanted = known.keys() if "__default__" in names else known.keys() & names
-        if all(is_imported(node) for name in wanted for node in known[name].nodes):
+        nodes = (self.imported_node(node) for name in wanted for node in known[name].nodes)
+        if not any(isinstance(node, OutlinedNode) for node in nodes):
             return
         imported, failures = load_pipelines(self.package_name, set(wanted))
         for name in wanted:
             if name not in imported:
                 why = failed_import(name, failures) or "reload the code location."
                 raise PipelineLoadError(f"Pipeline {name!r} is not registered any more: {why}")
-            restore_functions(name, known[name], imported[name])
+            self._imported.update(find_nodes(name, known[name], imported[name]))
+
+    def imported(self, pipeline: Pipeline) -> Pipeline:
+        """A pipeline as it is imported by now: with its functions."""
+        if not self._imported:  # there are no outlines in this process
+            return pipeline
+        return Pipeline(list(map(self.imported_node, pipeline.nodes)))
+
+    def imported_node(self, node: Node) -> Node:
+        """A node as it is imported by now: with its function."""
+        return self._imported.get(id(node), node)
+
+    @cached_property
+    def _imported(self) -> dict[int, Node]:
+        """What runs for the nodes of outlines, by their identity."""
+        return {}
 
     @cached_property
     def conf_source(self) -> str:

@@ -84,7 +84,7 @@ class PipelineHooks:
     def _arguments(self) -> dict[str, Any]:
         return {
             "run_params": self.run_params(),
-            "pipeline": self.selection.pipeline,
+            "pipeline": self.run.plan.project.imported(self.selection.pipeline),
             "catalog": self.run.catalog,
         }
 
@@ -216,6 +216,7 @@ def join_mlflow(run: KedroRun, instance: dg.DagsterInstance, dagster_run_id: str
     selection = select_nodes(run.plan, dagster_run.job_name, "", steps, lost)
     assert selection is not None
     params = PipelineHooks(run, selection).run_params()
-    mlflow_run.join(hook, dagster_run.tags, params, selection.pipeline, catalog)
+    pipeline = run.plan.project.imported(selection.pipeline)
+    mlflow_run.join(hook, dagster_run.tags, params, pipeline, catalog)
     run.mlflow_joined = True
     return True

@@ -39,7 +39,7 @@ def run_nodes(
     ``changed`` has the parameters with another value for this step than for the run; ``done`` is
     called after each node, when all of its outputs are saved.
     """
-    nodes = tuple(nodes)
+    nodes = tuple(map(run.plan.project.imported_node, nodes))
     _prepare(run, nodes)
     if run.release:
         run.release.before(step, nodes)
