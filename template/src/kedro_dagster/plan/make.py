@@ -83,7 +83,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
 def _node_settings(project: KedroProject) -> NodeOptionsResolver:
     settings = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
     if settings.mistakes:  # which are none where a pipeline that no job runs has such nodes
-        settings = NodeOptionsResolver(project.config.nodes, project.all_pipelines().values())
+        settings = NodeOptionsResolver(project.config.nodes, project.load_all_pipelines().values())
     return settings
 
 

@@ -9,7 +9,7 @@ import importlib.util
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from kedro.framework.project import configure_project, settings, validate_settin
 from kedro.framework.project import pipelines as registered_pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.io import CatalogConfigResolver
+from kedro.io.core import generate_timestamp
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.utils import find_kedro_project
 
+from ..doors import kedro as kedro_door
 from ..errors import KeyPath, PipelineLoadError, ProjectNotFoundError
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
@@ -31,7 +33,6 @@ from .registry import (
     describe_cause,
     failed_import,
     load_pipelines,
-    load_registry,
     pipelines_of_jobs,
 )
 
@@ -66,11 +67,10 @@ class KedroProject:
     catalog_files: tuple[Path, ...]
     mistakes: Sequence[tuple[KeyPath, str]] = ()
 
-    def all_pipelines(self) -> Mapping[str, Pipeline]:
+    def load_all_pipelines(self) -> Mapping[str, Pipeline]:
         """Load all registered pipelines, also those that no job runs."""
-        if select := getattr(registered_pipelines, "set_requested", None):
-            select(None)
-        return {**load_registry(self.package_name)[0], **self.pipelines}
+        pipelines, _ = load_pipelines(self.package_name, {"__default__"}, self._call_hooks)
+        return {**pipelines, **self.pipelines}
 
     def hand_outlines_to_runs(self) -> None:
         """Let the runs of this code location import only the pipelines they run, if Kedro can."""
@@ -85,7 +85,7 @@ class KedroProject:
         nodes = (self.imported_node(node) for name in wanted for node in known[name].nodes)
         if not any(isinstance(node, OutlinedNode) for node in nodes):
             return
-        imported, failures = load_pipelines(self.package_name, set(wanted))
+        imported, failures = load_pipelines(self.package_name, set(wanted), self._call_hooks)
         for name in wanted:
             if name not in imported:
                 why = failed_import(name, failures) or "reload the code location."
@@ -107,6 +107,9 @@ class KedroProject:
         """What runs for the nodes of outlines, by their identity."""
         return {}
 
+    def _call_hooks(self) -> None:
+        call_hooks(self.path, self.package_name, self.env)
+
     @cached_property
     def conf_source(self) -> str:
         """The configuration folder, as Kedro's session wants it."""
@@ -127,7 +130,9 @@ def read_project(
     wanted = pipelines_of_jobs(config)
     pipelines, import_failures = load(package), dict[str, str]()
     if not wanted <= pipelines.keys():
-        pipelines, import_failures = load_pipelines(package, wanted)
+        pipelines, import_failures = load_pipelines(
+            package, wanted, partial(call_hooks, path, package, env)
+        )
     return KedroProject(
         path=path,
         package_name=package,
@@ -161,6 +166,7 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
         )
     try:
         validate_settings()
+        _ = settings.CONF_SOURCE  # which validates the values
     except Exception as error:
         raise ProjectNotFoundError(
             f"The settings of the Kedro project, {package}.settings, cannot be imported: "
@@ -188,6 +194,19 @@ def _find_spec(package: str) -> ModuleSpec | None:
         return importlib.util.find_spec(package)
     except (ImportError, ValueError):  # of a package around it
         return None
+
+
+def call_hooks(path: Path, package: str, env: str | None) -> None:
+    """Create a context as ``kedro run`` does, by which the project's hooks are called."""
+    session = kedro_door.open_session(
+        project_path=str(path),
+        package_name=package,
+        conf_source=conf_source(path),
+        run_id=generate_timestamp(),
+        env=env,
+        runtime_params={},
+    )
+    session.load_context()
 
 
 def conf_source(path: Path) -> str:
