@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from kedro.io import (
     SharedMemoryDataset,
     Version,
 )
-from kedro.io.core import generate_timestamp, parse_dataset_definition
+from kedro.io.core import parse_dataset_definition
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
@@ -60,59 +60,10 @@ def planning_config_loader(conf_source: str, env: str | None) -> AbstractConfigL
     """Make the project's config loader, for use before there is a run."""
     loader_class: type[AbstractConfigLoader] = settings.CONFIG_LOADER_CLASS
 
-    class PlanningConfigLoader(loader_class):  # type: ignore[misc,valid-type]
-        def _read_raw_config(self, key: str) -> Any:
-            parsed = super()._read_raw_config(key)
-            if _parsed_since:
-                _parsed[_files_of(self, key)] = copy.deepcopy(parsed)  # to resolve it changes it
-            return parsed
-
-    # So that a message of the user's own class names that class
-    PlanningConfigLoader.__name__ = loader_class.__name__
-    PlanningConfigLoader.__qualname__ = loader_class.__qualname__
     with _placeholders():
-        loader: AbstractConfigLoader = PlanningConfigLoader(
+        return loader_class(
             conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
         )
-    return loader
-
-
-_parsed: dict[Hashable, Any] = {}
-"""In a process that is forked for each step, the files that have been parsed for planning."""
-
-
-_parsed_since = ""
-"""Since when they are kept, as Kedro writes a time; empty where they are not."""
-
-
-def keep_parsed_files() -> None:
-    """Let the processes that are forked from this one begin with parsed configuration files.
-
-    To parse a catalog of 300 entries takes 0.3 s, which every step of a run would pay again.
-    Kedro has a method of its own for what can be kept, since 1.7.
-    """
-    global _parsed_since  # noqa: PLW0603
-    _parsed_since = generate_timestamp()
-
-
-def _files_of(loader: Any, key: str) -> Hashable:
-    return str(loader.conf_source), loader.base_env, loader.env, key, *loader.config_patterns[key]
-
-
-class _Session(KedroSession):
-    def _get_config_loader(self) -> AbstractConfigLoader:
-        loader: AbstractConfigLoader = super()._get_config_loader()
-        # Python forks the steps of a later run of one process from where those of the first are
-        # forked: that run, whose id is its time, has to read the files anew
-        if _parsed and _parsed_since > self.session_id:
-            _begin_with_parsed_files(loader)
-        return loader
-
-
-def _begin_with_parsed_files(loader: Any) -> None:
-    read = loader._read_raw_config
-    # Taken out: what has been resolved once cannot be resolved again
-    loader._read_raw_config = lambda key: _parsed.pop(_files_of(loader, key), None) or read(key)
 
 
 def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
@@ -178,7 +129,7 @@ def open_session(
     ``KedroSession.create`` makes an identity of its own, and asks git about the project, in
     every process of a run.
     """
-    session = _Session(
+    session = KedroSession(
         session_id=run_id,
         package_name=package_name,
         project_path=project_path,
