@@ -47,7 +47,7 @@ def upstream(definitions: dg.Definitions) -> dict[str, set[str]]:
     """For each op of the job, the ops that it waits for."""
     dependencies = definitions.resolve_job_def("fan_out").dependencies
     return {
-        op.name: {source.node for one in inputs.values() for source in one.get_node_dependencies()}
+        op.alias: {source.node for one in inputs.values() for source in one.get_node_dependencies()}
         for op, inputs in dependencies.items()
     }
 

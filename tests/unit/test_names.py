@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from kedro_dagster.plan.names import unique_names
+from kedro_dagster.plan.names import op_name, unique_names
 from kedro_dagster.utils import format_dataset_name, format_node_name, unformat_asset_name
 
 
@@ -32,3 +32,11 @@ def test_no_two_names_become_one_and_order_does_not_matter() -> None:
     assert len(set(table.values())) == len(names)
     assert not {"input", "class", "taken"} & set(table.values())
     assert table == unique_names(reversed(names), format_dataset_name, reserved=["taken"])
+
+
+def test_no_two_jobs_have_one_op() -> None:
+    words = ["a", "b", "_", "__", "a_", "_b", "a__b", "b__c", "__b", "a__", "op", "a___b"]
+    pairs = [(job, step) for job in words for step in words]
+    ops = {op_name(job, step) for job, step in pairs}
+    assert len(ops) == len(pairs)
+    assert op_name("train", "fit") == "train__fit__op"

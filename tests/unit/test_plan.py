@@ -213,7 +213,7 @@ def test_pipelines_that_read_from_each_other_are_two_jobs_and_one_asset() -> Non
     assert nodes_of(plan.asset_steps) == [["there"]]
 
 
-def test_jobs_that_run_a_node_in_the_same_way_share_its_step() -> None:
+def test_jobs_that_run_a_node_in_the_same_way_have_the_same_step() -> None:
     plan = plan_of(CHAIN, "a: {pipeline: {}}\nb: {pipeline: {tags: first}}")
     assert plan.jobs["a"].steps[0] == plan.jobs["b"].steps[0]
 
@@ -225,8 +225,9 @@ def test_nodes_of_one_name_and_different_functions_are_two_steps(function: Any) 
     jobs = "a: {pipeline: {pipeline_name: first}}\nb: {pipeline: {pipeline_name: second}}"
     plan = plan_of({"first": first, "second": second}, jobs)
     (one,), (another,) = plan.jobs["a"].steps, plan.jobs["b"].steps
-    assert one.name == "make"
-    assert another.name != "make"
+    assert one.name == another.name == "make"  # whichever other job there is
+    assert one.op != another.op
+    assert one.nodes[0].func is same
     assert another.nodes[0].func is function
 
 
@@ -308,8 +309,10 @@ def test_jobs_in_which_a_node_has_other_tags_have_steps_with_other_settings() ->
     pipelines = {"a": Pipeline(nodes), "b": Pipeline(nodes, tags="slow")}
     jobs = "{a: {pipeline: {pipeline_name: a}}, b: {pipeline: {pipeline_name: b}}}"
     plan = plan_of(pipelines, jobs, settings="{tag:slow: {pool: few}}")
-    steps = {job.steps[0].name: job.steps[0].settings.pool for job in plan.jobs.values()}
-    assert steps == {"prepare": None, "prepare__b": "few"}
+    steps = {
+        name: (job.steps[0].name, job.steps[0].settings.pool) for name, job in plan.jobs.items()
+    }
+    assert steps == {"a": ("prepare", None), "b": ("prepare", "few")}
 
 
 def test_all_steps_of_a_fan_out_have_the_settings_of_their_node() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -240,3 +241,11 @@ def test_a_node_runs_as_the_one_that_is_imported(tmp_path: Path) -> None:
     assert type(own).__name__ == "OwnNode"
     assert {**own.run({}), **pepper.run({})} == {"salt": 2, "pepper": 3}
     assert mixed.run({"salt": 1, "pepper": 2}) == {"a": 2, "b": 1}
+
+
+def test_functions_that_differ_in_a_default_are_two_in_an_outline() -> None:
+    def add(more: int) -> Pipeline:
+        return Pipeline([Node(lambda value, more=more: value + more, "a", "b", name="add")])
+
+    outline = json.loads(dump({"one": add(1), "two": add(2)}))
+    assert outline["pipelines"] == {"one": [0], "two": [1]}

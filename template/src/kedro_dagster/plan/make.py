@@ -6,7 +6,6 @@ Planning is made of pure functions, and takes time linear in nodes, datasets and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..read.mistakes import Mistakes
@@ -15,11 +14,11 @@ from .checks import check_loggers, check_mappings, check_references, check_senso
 from .datasets import plan_datasets
 from .executors import check_executors
 from .grouping import cycle_message, find_cycle, group_graph, group_nodes
-from .model import JobPlan, ProjectPlan, StepPlan
+from .model import JobPlan, ProjectPlan
 from .node_options import NodeOptionsResolver
 from .partitions import job_partitioning
 from .select import select_pipelines
-from .steps import StepRegistry, plan_asset_steps, plan_job_steps
+from .steps import plan_asset_steps, plan_job_steps
 
 
 def make_plan(project: KedroProject) -> ProjectPlan:
@@ -35,8 +34,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     if datasets_are_known:
         check_mappings(project, pipelines.values(), datasets, mistakes)
     mappings_fit = len(mistakes) == before
-    settings = _node_settings(project)
-    steps, jobs = StepRegistry(settings), {}
+    settings, jobs = _node_settings(project), {}
     for name, pipeline in pipelines.items():
         options = project.config.jobs[name]
         groups = group_nodes(options, pipeline, datasets)
@@ -46,27 +44,20 @@ def make_plan(project: KedroProject) -> ProjectPlan:
             continue  # what a step is depends on what its datasets are
         try:
             partitioning, fans_out = job_partitioning(options, pipeline, datasets)
-            found = plan_job_steps(name, groups, datasets, steps, fans_out)
+            found = plan_job_steps(name, groups, datasets, settings, fans_out)
         except ValueError as error:
             mistakes.add(("jobs", name, "pipeline"), str(error))
             continue
         jobs[name] = JobPlan(name, options, pipeline, tuple(found), partitioning)
     if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
-    asset_plans = plan_asset_steps(pipelines, datasets, steps) if datasets_are_known else []
+    asset_plans = (
+        plan_asset_steps(pipelines, datasets, settings, jobs) if datasets_are_known else []
+    )
     for path, message in settings.mistakes.items():
         mistakes.add(path, message)
     mistakes.check()
-
-    names = steps.names(reserved=jobs)
-
-    def named(step: StepPlan) -> StepPlan:
-        return replace(step, name=names[step.name])
-
-    jobs = {name: replace(job, steps=tuple(map(named, job.steps))) for name, job in jobs.items()}
-    asset_steps = {
-        names[plan.step.name]: replace(plan, step=named(plan.step)) for plan in asset_plans
-    }
+    asset_steps = {plan.step.name: plan for plan in asset_plans}
     made = {name for asset_step in asset_steps.values() for name in asset_step.upstream}
     return ProjectPlan(
         project=project,

@@ -88,7 +88,7 @@ class StepPlan:
     """One or more nodes that run together, in one process and in order.
 
     Args:
-        name: The name of the op.
+        name: What it is called in its job, or among the assets.
         nodes: The nodes, in the order they run; none where it just waits for the steps that give
             a nothing dataset, one for each partition key.
         inputs: Datasets that come from outside of the step.
@@ -96,6 +96,8 @@ class StepPlan:
         scopes: The partitions it may touch, by dataset, where they are known before the run.
         keys: The partition keys it is one of the steps for, in a job that fans out.
         settings: How Dagster runs it.
+        op: The name of its op. Each job has ops of its own: to Kedro, two nodes are equal that
+            have one name and different functions.
     """
 
     name: str
@@ -105,6 +107,7 @@ class StepPlan:
     scopes: Mapping[str, PartitionScope] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     settings: StepSettings = StepSettings()
+    op: str = field(default="", compare=False)
 
     @property
     def parameters(self) -> list[str]:

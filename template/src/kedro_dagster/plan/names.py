@@ -28,6 +28,12 @@ def unique_names(
     return table
 
 
+def op_name(job: str, step: str) -> str:
+    """The name of the op of a job's step, which no other job's is and none of an asset."""
+    prefix = digest(job) if "__" in f"{job}_" else job  # so that it ends at the first "__"
+    return f"{prefix}__{step}__op"
+
+
 KEDRO = "kedro"
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
-from ..read.functions import function_key
-from ..read.partition_keys import PartitionScope
-from ..utils import format_dataset_name, format_node_name
+from ..utils import INVALID_CHARACTER, format_dataset_name, format_node_name
 from .grouping import find_cycle, group_by_memory, group_label, merge_cycles
 from .model import (
     AssetStepPlan,
@@ -23,66 +21,16 @@ from .model import (
     data_inputs,
     data_outputs,
 )
-from .names import unique_names
+from .names import op_name, unique_names
 from .node_options import NodeOptionsResolver
 from .partitions import steps_per_partition
 
 
-class StepRegistry:
-    """Makes steps, and gives each a name that no other one has.
-
-    Jobs that run the same nodes in the same way share a step, and so an op.
-    """
-
-    def __init__(self, settings: NodeOptionsResolver) -> None:
-        self._settings = settings
-        self._labels: dict[Hashable, str] = {}
-        self._forms: dict[str, str] = {}
-
-    def add(
-        self,
-        nodes: Nodes,
-        outputs: tuple[str, ...],
-        where: str,
-        *,
-        scopes: Mapping[str, PartitionScope] | None = None,
-        keys: tuple[str, ...] = (),
-        assets: bool = False,
-    ) -> StepPlan:
-        """Make a step, which goes by its label until all :meth:`names` are known."""
-        made = {name for node in nodes for name in data_outputs(node)}
-        read = (name for node in nodes for name in data_inputs(node) if name not in made)
-        scopes, settings = scopes or {}, self._settings.of(nodes)
-        functions = tuple((node, function_key(node.func)) for node in nodes)
-        identity = (functions, outputs, tuple(scopes.items()), assets, settings)
-        if identity not in self._labels:
-            label = group_label(nodes)
-            parts = [format_node_name(label), *(re.sub("[^A-Za-z0-9_]", "_", key) for key in keys)]
-            if assets:
-                parts.append("assets")
-            label = "/".join((label, *keys, *parts[len(keys) + 1 :]))
-            while label in self._forms:
-                label, parts = f"{label}/{where}", [*parts, where]
-            self._labels[identity], self._forms[label] = label, "__".join(parts)
-        inputs, label = tuple(dict.fromkeys(read)), self._labels[identity]
-        return StepPlan(label, nodes, inputs, outputs, scopes, keys, settings)
-
-    def gather(self, name: str) -> StepPlan:
-        """Make the step that ends when all steps that give a nothing dataset have."""
-        label = f"/{name}"  # which no node is called
-        self._forms[label] = f"{format_dataset_name(name)}__all"
-        return StepPlan(label, (), (name,), (name,))
-
-    def names(self, reserved: Iterable[str]) -> Mapping[str, str]:
-        """The names of all steps by label; in Dagster, an op cannot be called as a job is."""
-        return unique_names(self._forms, self._forms.__getitem__, reserved)
-
-
 def plan_job_steps(
-    name: str,
+    job: str,
     groups: Sequence[Nodes],
     datasets: Mapping[str, DatasetPlan],
-    steps: StepRegistry,
+    settings: NodeOptionsResolver,
     fans_out: bool,
 ) -> list[StepPlan]:
     """Make the steps of a job."""
@@ -91,7 +39,7 @@ def plan_job_steps(
         for node in group:
             for read in data_inputs(node):
                 readers[read].add(index)
-    found = []
+    steps = []
     for index, group in enumerate(groups):
         outputs = tuple(
             dict.fromkeys(
@@ -102,21 +50,55 @@ def plan_job_steps(
             )
         )
         fan = steps_per_partition(group, datasets) if fans_out else [((), {})]
+        found, name = settings.of(group), format_node_name(group_label(group))
         for keys, scopes in fan:
-            found.append(steps.add(group, outputs, name, scopes=scopes, keys=keys))
+            parts = (name, *(INVALID_CHARACTER.sub("_", key) for key in keys))
+            steps.append(
+                StepPlan("__".join(parts), group, _inputs(group), outputs, scopes, keys, found)
+            )
         if fan[0][0]:
             nothing = (one for one in outputs if datasets[one].kind is DatasetKind.NOTHING)
-            found += map(steps.gather, nothing)
-    return found
+            steps += map(_gather, nothing)
+    named = _with_names(steps, reserved=[job])
+    return [replace(step, op=op_name(job, step.name)) for step in named]
+
+
+def _inputs(group: Nodes) -> tuple[str, ...]:
+    """The datasets that a group of nodes has from others."""
+    made = {name for node in group for name in data_outputs(node)}
+    return tuple(
+        dict.fromkeys(name for node in group for name in data_inputs(node) if name not in made)
+    )
+
+
+def _gather(name: str) -> StepPlan:
+    """Make the step that ends when all steps that give a nothing dataset have."""
+    return StepPlan(f"{format_dataset_name(name)}__all", (), (name,), (name,))
+
+
+def _with_names(steps: Iterable[StepPlan], reserved: Iterable[str]) -> list[StepPlan]:
+    """Give each step a name of its own."""
+    steps = list(steps)
+    forms = {_label(step): step.name for step in steps}
+    names = unique_names(forms, forms.__getitem__, reserved)
+    return [replace(step, name=names[_label(step)]) for step in steps]
+
+
+def _label(step: StepPlan) -> str:
+    """What a step is, in a job or among the assets: its nodes, partitions and outputs."""
+    return "/".join((*(node.name for node in step.nodes), *step.keys, "", *step.outputs))
 
 
 def plan_asset_steps(
-    pipelines: Mapping[str, Pipeline], datasets: Mapping[str, DatasetPlan], steps: StepRegistry
+    pipelines: Mapping[str, Pipeline],
+    datasets: Mapping[str, DatasetPlan],
+    settings: NodeOptionsResolver,
+    reserved: Iterable[str],
 ) -> list[AssetStepPlan]:
     """Find the step that makes each asset; where several pipelines do, the largest has the say."""
     made: set[str] = set()
     found: list[AssetStepPlan] = []
-    for name, pipeline in sorted(pipelines.items(), key=lambda item: -len(item[1].nodes)):
+    for pipeline in sorted(pipelines.values(), key=lambda pipeline: -len(pipeline.nodes)):
         if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
             continue
         for group in merge_cycles(group_by_memory(pipeline.nodes, datasets), pipeline.nodes):
@@ -133,10 +115,18 @@ def plan_asset_steps(
             )
             made.update(upstream)
             for part in _same_partitions(upstream, datasets):
-                step = steps.add(group, tuple(part), name, assets=True)
+                name = f"{format_node_name(group_label(group))}__assets"
+                step = StepPlan(
+                    name, group, _inputs(group), tuple(part), settings=settings.of(group)
+                )
                 partitioning = datasets[next(iter(part))].partitioning
                 found.append(AssetStepPlan(step, part, transient, partitioning))
-    return _without_cycles(found)
+    found = _without_cycles(found)
+    named = _with_names((plan.step for plan in found), reserved)
+    return [
+        replace(plan, step=replace(step, op=step.name))
+        for plan, step in zip(found, named, strict=True)
+    ]
 
 
 def _same_partitions(

@@ -29,7 +29,6 @@ class PipelineTranslator:
         self.plan = plan
         self.nodes = nodes
         self._config = plan.project.config
-        self._ops: dict[str, dg.OpDefinition] = {}
 
     def jobs(self) -> list[dg.JobDefinition]:
         """All jobs."""
@@ -47,11 +46,13 @@ class PipelineTranslator:
         graph = dg.GraphDefinition(
             name=job.name,
             description=job.options.description or _description(job),
-            node_defs=[self._op(step) for step in job.steps],
+            node_defs=[self.nodes.op(step) for step in job.steps],
             # Of the steps that can run, Dagster takes the one that comes first in Kedro's order
             dependencies={
                 dg.NodeInvocation(
-                    step.name, tags={"dagster/priority": str(-index), **dict(step.settings.tags)}
+                    step.op,
+                    alias=step.name,
+                    tags={"dagster/priority": str(-index), **dict(step.settings.tags)},
                 ): self._dependencies(job, step)
                 for index, step in enumerate(job.steps)
             },
@@ -123,12 +124,6 @@ class PipelineTranslator:
             run_config=None if definition else run_config,
             execution_fn=requests if definition else None,
         )
-
-    def _op(self, step: StepPlan) -> dg.OpDefinition:
-        """The op of a step; jobs that share the step share the op, as Dagster wants it."""
-        if step.name not in self._ops:
-            self._ops[step.name] = self.nodes.op(step)
-        return self._ops[step.name]
 
     def _dependencies(self, job: JobPlan, step: StepPlan) -> dict[str, dg.IDependencyDefinition]:
         found: dict[str, dg.IDependencyDefinition] = {}

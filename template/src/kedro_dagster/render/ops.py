@@ -150,7 +150,7 @@ class NodeTranslator:
     ) -> dg.OpDefinition:
         return dg.OpDefinition(
             compute_fn=compute,
-            name=step.name,
+            name=step.op,
             ins=ins,
             outs=outs,
             description=self.get_description(step.nodes),
