@@ -38,6 +38,9 @@ MULTI = (
     "type: dagster.MultiPartitionsDefinition, "
     f"partitions_defs: {{letter: {{{STATIC}}}, day: {{{DAILY}}}}}"
 )
+ROWS = "type: dagster.StaticPartitionsDefinition, partition_keys"
+DIMENSIONS = "type: dagster.MultiPartitionsDefinition, partitions_defs"
+ANY_CLASS = "{type: subprocess.Popen, args: [touch, data]}"  # which the tests look for
 DATASET = "type: kedro_dagster.datasets.DagsterPartitionedDataset, dataset: json.JSONDataset"
 JOB = "jobs: {all: {pipeline: {}}}"
 STATIC_MAPPING = (
@@ -64,7 +67,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", list(sys.path))
         patch.setenv("PYTHONPATH", "")
-        yield make_project(path, package="bad_partitions", pipelines=PIPELINES).path
+        make_project(path, package="bad_partitions", pipelines=PIPELINES)
+        patch.chdir(path)
+        yield path
 
 
 def mistakes(root: Path, catalog: str, dagster: str = JOB) -> list[str]:
@@ -145,6 +150,43 @@ def mistakes(root: Path, catalog: str, dagster: str = JOB) -> list[str]:
             "raw.layout: '{letter}' must name each dimension and nothing else, as in "
             "'{day}/{letter}'.",
             id="layout_that_misses_a_dimension",
+        ),
+        pytest.param(
+            catalog(f"{DIMENSIONS}: {{a: {ANY_CLASS}, b: {{{STATIC}}}}}"),
+            "raw.partition.partitions_defs.a.type: 'subprocess.Popen' is no PartitionsDefinition "
+            "of Dagster.",
+            id="any_class_as_a_dimension",
+        ),
+        pytest.param(
+            catalog(f"type: dagster.StaticPartitionsDefinition, partition_keys: {ANY_CLASS}"),
+            "raw.partition.partition_keys: give a list of one key or more, not",
+            id="any_class_as_keys",
+        ),
+        pytest.param(
+            catalog(f"{STATIC}, more: {{a: {ANY_CLASS}}}"),
+            "raw.partition.more.a.type: 'subprocess.Popen' is no PartitionsDefinition or "
+            "PartitionMapping or DimensionPartitionMapping of Dagster.",
+            id="any_class_as_an_argument",
+        ),
+        pytest.param(
+            catalog(f"{STATIC}, more: [{ANY_CLASS}]"),
+            "raw.partition: dagster.StaticPartitionsDefinition does not take these arguments:",
+            id="any_class_in_a_list",
+        ),
+        pytest.param(
+            catalog(
+                mappings="clean: {type: dagster.MultiPartitionMapping, "
+                f"downstream_mappings_by_upstream_dimension: {{a: {ANY_CLASS}}}}}"
+            ),
+            "raw.partition_mappings.clean.downstream_mappings_by_upstream_dimension.a.type: "
+            "'subprocess.Popen' is no DimensionPartitionMapping of Dagster.",
+            id="any_class_in_a_mapping",
+        ),
+        pytest.param(
+            catalog(mappings=f"clean: {{{STATIC_MAPPING}: {{type: x}}}}"),
+            "raw.partition_mappings: for 'clean': mapping source partitions not in the upstream "
+            "partitions definition: {'type'}",
+            id="key_that_is_called_type",
         ),
         pytest.param(
             catalog(mappings="claen: {type: dagster.AllPartitionMapping}"),

@@ -81,12 +81,12 @@ def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
         raise BadValueError(
             ("partition_mappings",), f"give a mapping by dataset, not {mappings!r}."
         )
-    definition = _build(config, dg.PartitionsDefinition, ("partition",))
+    definition = _build(config, ("partition",), dg.PartitionsDefinition)
     _check_layout(entry.get("layout"), definition)
     return Partitioning(
         definition,
         {
-            target: _build(mapping, dg.PartitionMapping, ("partition_mappings", target))
+            target: _build(mapping, ("partition_mappings", target), dg.PartitionMapping)
             for target, mapping in mappings.items()
         },
     )
@@ -109,7 +109,7 @@ def _check_layout(layout: Any, definition: dg.PartitionsDefinition[str]) -> None
         )
 
 
-def _build(config: Any, base: type, where: KeyPath) -> Any:
+def _build(config: Any, where: KeyPath, *bases: type) -> Any:
     """Build a Dagster object from ``{type: dotted.path, **arguments}``, inner ones first."""
     config = {"type": config} if isinstance(config, str) else config
     if not isinstance(config, Mapping) or "type" not in config:
@@ -124,17 +124,15 @@ def _build(config: Any, base: type, where: KeyPath) -> Any:
         found = getattr(importlib.import_module(module or "dagster"), name)
     except (ImportError, AttributeError) as error:
         raise BadValueError((*where, "type"), f"there is no class {path!r} ({error}).") from error
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise BadValueError((*where, "type"), f"{path!r} is no {base.__name__} of Dagster.")
+    if not (isinstance(found, type) and issubclass(found, bases)):
+        kinds = " or ".join(base.__name__ for base in bases)
+        raise BadValueError((*where, "type"), f"{path!r} is no {kinds} of Dagster.")
+    given = {_SPELLINGS.get(str(key), str(key)): value for key, value in config.items()}
     arguments = {
-        _SPELLINGS.get(str(key), str(key)): _build_inner(value, (*where, str(key)))
-        for key, value in config.items()
-        if key != "type"
+        name: _argument(name, value, (*where, name))
+        for name, value in given.items()
+        if name != "type"
     }
-    for name in _KEYS & arguments.keys():
-        arguments[name] = _checked_keys(arguments[name], (*where, name))
-    for name in _KEY_TABLES & arguments.keys():
-        arguments[name] = _text(arguments[name])
     try:
         return found(**arguments)
     except Exception as error:  # whatever the class has to say of its arguments
@@ -144,10 +142,31 @@ def _build(config: Any, base: type, where: KeyPath) -> Any:
 _SPELLINGS = {"partitions": "partition_keys"}
 
 
-_KEYS = {"partition_keys"}
+# No other class is made of what stands in a catalog: it would run at load, whatever it does
+_PARTS = (dg.PartitionsDefinition, dg.PartitionMapping, dg.DimensionPartitionMapping)
 
 
-_KEY_TABLES = {"downstream_partition_keys_by_upstream_partition_key"}
+_TABLES: Mapping[str, type] = {
+    "partitions_defs": dg.PartitionsDefinition,
+    "downstream_mappings_by_upstream_dimension": dg.DimensionPartitionMapping,
+}
+
+
+def _argument(name: str, value: Any, where: KeyPath) -> Any:
+    """Read an argument of a partitions definition or of a mapping."""
+    if name == "partition_keys":
+        return _checked_keys(value, where)
+    if name == "downstream_partition_keys_by_upstream_partition_key":
+        return _text(value)
+    if not isinstance(value, Mapping):
+        return value
+    if name in _TABLES:
+        return {
+            key: _build(one, (*where, str(key)), _TABLES[name]) for key, one in value.items()
+        }
+    if "type" in value:
+        return _build(value, where, *_PARTS)
+    return {key: _argument("", inner, (*where, str(key))) for key, inner in value.items()}
 
 
 def _text(value: Any) -> Any:
@@ -155,15 +174,6 @@ def _text(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _text(inner) for key, inner in value.items()}
     return [str(key) for key in value] if isinstance(value, (list, tuple)) else str(value)
-
-
-def _build_inner(value: Any, where: KeyPath) -> Any:
-    if isinstance(value, Mapping) and "type" in value:
-        base = dg.PartitionsDefinition if "partitions_def" in where else object
-        return _build(value, base, where)
-    if isinstance(value, Mapping):
-        return {key: _build_inner(inner, (*where, str(key))) for key, inner in value.items()}
-    return value
 
 
 def _checked_keys(keys: Any, where: KeyPath) -> list[str]:
