@@ -152,6 +152,56 @@ def mistakes(root: Path, catalog: str, dagster: str = JOB) -> list[str]:
             id="layout_that_misses_a_dimension",
         ),
         pytest.param(
+            catalog(MULTI, MULTI, more="path: data/raw, layout: '{day}{letter}'"),
+            "raw.layout: '{day}{letter}' has nothing between '{day}' and what follows it, so two "
+            "partitions could have one file. Write '{day}/{letter}'.",
+            id="layout_without_a_separator",
+        ),
+        pytest.param(
+            catalog(MULTI, MULTI, more="path: data/raw, layout: '{day}/{letter:.1}'"),
+            "raw.layout: '{day}/{letter:.1}' must name each dimension and nothing else, as in "
+            "'{day}/{letter}'.",
+            id="layout_that_shortens_a_key",
+        ),
+        pytest.param(
+            catalog(MULTI, MULTI, more="path: data/raw, layout: '{day}-{letter}'"),
+            "raw.layout: the key '2024-01-01' of 'day' holds '-', which separates folders or "
+            "dimensions in '{day}-{letter}': two partitions could have one file. Choose another "
+            "separator, or name the key without it.",
+            id="layout_whose_separator_is_in_dates",
+        ),
+        pytest.param(
+            catalog(MULTI, MULTI, more="path: data/raw, layout: '../{day}/{letter}'"),
+            "raw.layout: '../{day}/{letter}' leads out of the dataset's folder.",
+            id="layout_that_leads_out",
+        ),
+        pytest.param(
+            catalog(MULTI, MULTI, more="path: data/raw, layout: '{day'"),
+            "raw.layout: '{day' must name each dimension and nothing else, as in",
+            id="layout_that_cannot_be_read",
+        ),
+        pytest.param(
+            catalog(
+                f"{DIMENSIONS}: {{a: {{{ROWS}: [x, x/y]}}, b: {{{ROWS}: [z, y/z]}}}}",
+                more="path: data/raw, layout: '{a}/{b}'",
+            ),
+            "raw.layout: the key 'x/y' of 'a' holds '/', which separates folders or dimensions in "
+            "'{a}/{b}': two partitions could have one file.",
+            id="keys_that_make_one_path",
+        ),
+        pytest.param(
+            catalog(f"{DIMENSIONS}: {{a: {{{ROWS}: [..]}}, b: {{{ROWS}: [evil]}}}}"),
+            "raw.partition.partitions_defs.a.partition_keys: '..' leads out of the dataset's "
+            "folder.",
+            id="part_of_a_key_that_leads_out",
+        ),
+        pytest.param(
+            catalog(f"{ROWS}: [a/b, a//b]"),
+            "raw.partition.partition_keys: 'a//b' is no plain path: write it without empty folders "
+            "and '.'.",
+            id="keys_of_one_file",
+        ),
+        pytest.param(
             catalog(f"{DIMENSIONS}: {{a: {ANY_CLASS}, b: {{{STATIC}}}}}"),
             "raw.partition.partitions_defs.a.type: 'subprocess.Popen' is no PartitionsDefinition "
             "of Dagster.",

@@ -381,6 +381,59 @@ def test_the_layout_makes_folders_of_dimensions(tmp_path: Path) -> None:
     assert (tmp_path / "eu" / "2024-01-02.json").read_text() == "1"
 
 
+FILES = dg.MultiPartitionsDefinition(
+    {
+        "a": dg.DynamicPartitionsDefinition(name="a"),
+        "b": dg.DynamicPartitionsDefinition(name="b"),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "layout", "message"),
+    [
+        ("..|evil", "{a}/{b}", "'..' leads out of the dataset's folder"),
+        ("x|..", "{b}/{a}", "'..' leads out of the dataset's folder"),
+        ("x/y|z", "{a}/{b}", "the key 'x/y' of 'a' holds '/'"),
+        ("x|y/z", "{a}/{b}", "the key 'y/z' of 'b' holds '/'"),
+        ("x|y\\z", "{a}/{b}", r"the key 'y.+z' of 'b' holds "),
+        ("x-y|z", "{a}-{b}", "the key 'x-y' of 'a' holds '-'"),
+    ],
+)
+def test_a_key_that_comes_up_in_a_run_has_no_other_keys_file(
+    tmp_path: Path, key: str, layout: str, message: str
+) -> None:
+    folder = tmp_path / "folder"
+    dataset = DagsterPartitionedDataset(path=str(folder), partition={}, layout=layout, **JSON)
+    (typed,) = typed_keys(FILES, [key])
+    with pytest.raises(ValueError, match=message):
+        in_scope(dataset, typed).__enter__()
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "layout", ["{a}-{b}", "{a}--{b}", "{b}-{a}/{b}", "{a}/{b}-{a}", "a{a}a{b}"]
+)
+def test_no_two_keys_have_one_file(tmp_path: Path, layout: str) -> None:
+    dataset = DagsterPartitionedDataset(path=str(tmp_path), partition={}, layout=layout, **JSON)
+    words = ["x", "-x", "x-", "-", "x-x", "x--x", "--", "a", "ax", "xa", "1", "11"]
+    found: dict[str, str] = {}
+    for key in typed_keys(FILES, [f"{one}|{other}" for one in words for other in words]):
+        try:
+            path = dataset.path_of(key)
+        except ValueError as error:
+            assert "two partitions could have one file" in str(error)  # noqa: PT017
+        else:
+            assert found.setdefault(path, key) == key
+    assert len(found) > len(words)
+
+
+@pytest.mark.parametrize("key", ["a//b", "a/./b", "./a", "a/"])
+def test_a_key_is_written_as_a_plain_path(dataset: DagsterPartitionedDataset, key: str) -> None:
+    with pytest.raises(ValueError, match="is no plain path"):
+        in_scope(dataset, key).__enter__()
+
+
 class CountingFileSystem(LocalFileSystem):  # type: ignore[misc]
     """A local file system that counts calls, and lists no folder."""
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from string import Formatter
 from typing import Any
 
 import dagster as dg
@@ -15,7 +14,7 @@ from dagster._core.instance import DynamicPartitionsStore
 from parse import parse  # type: ignore[import-untyped]
 
 from ..errors import BadValueError, KeyPath
-from .partition_keys import check_key
+from .partition_keys import check_key, check_layout, check_part
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
             ("partition_mappings",), f"give a mapping by dataset, not {mappings!r}."
         )
     definition = _build(config, ("partition",), dg.PartitionsDefinition)
-    _check_layout(entry.get("layout"), definition)
+    if (layout := entry.get("layout")) is not None:
+        _check_layout(str(layout), definition)
     return Partitioning(
         definition,
         {
@@ -92,21 +92,22 @@ def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
     )
 
 
-def _check_layout(layout: Any, definition: dg.PartitionsDefinition[str]) -> None:
-    """Refuse a layout by which two partitions would have one file."""
-    if layout is None:
-        return
+def _check_layout(layout: str, definition: dg.PartitionsDefinition[str]) -> None:
+    """Refuse a layout by which two partitions would have one file, as far as keys are known."""
     if not isinstance(definition, dg.MultiPartitionsDefinition):
         raise BadValueError(
             ("layout",), "only a MultiPartitionsDefinition has dimensions to lay out."
         )
-    named = {name for _, name, _, _ in Formatter().parse(str(layout)) if name is not None}
-    dimensions = set(definition.partition_dimension_names)
-    if named != dimensions:
-        wanted = "/".join(f"{{{name}}}" for name in definition.partition_dimension_names)
-        raise BadValueError(
-            ("layout",), f"{layout!r} must name each dimension and nothing else, as in {wanted!r}."
-        )
+    check_layout(layout, definition.partition_dimension_names)
+    for dimension in definition.partitions_defs:
+        inner = dimension.partitions_def
+        keys: tuple[str, ...] = ()
+        if isinstance(inner, dg.TimeWindowPartitionsDefinition):
+            keys = (inner.start.strftime(inner.fmt),)
+        elif isinstance(inner, dg.StaticPartitionsDefinition):
+            keys = all_keys(inner)
+        for key in keys:
+            check_part(layout, dimension.name, key, "layout")
 
 
 def _build(config: Any, where: KeyPath, *bases: type) -> Any:
@@ -161,9 +162,7 @@ def _argument(name: str, value: Any, where: KeyPath) -> Any:
     if not isinstance(value, Mapping):
         return value
     if name in _TABLES:
-        return {
-            key: _build(one, (*where, str(key)), _TABLES[name]) for key, one in value.items()
-        }
+        return {key: _build(one, (*where, str(key)), _TABLES[name]) for key, one in value.items()}
     if "type" in value:
         return _build(value, where, *_PARTS)
     return {key: _argument("", inner, (*where, str(key))) for key, inner in value.items()}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from string import Formatter
 
 from ..errors import BadValueError
 
@@ -21,6 +24,75 @@ class PartitionScope:
 
 
 def check_key(key: str, *where: str) -> None:
-    """Refuse a key that would lead out of the dataset's folder."""
-    if key.startswith(("/", "\\")) or ".." in key.replace("\\", "/").split("/"):
+    """Refuse a key that would lead out of the dataset's folder, or to the file of another key."""
+    folders = key.replace("\\", "/").split("/")
+    if not folders[0] or ".." in folders:
         raise BadValueError(where, f"{key!r} leads out of the dataset's folder.")
+    if {"", "."}.intersection(folders):
+        raise BadValueError(
+            where, f"{key!r} is no plain path: write it without empty folders and '.'."
+        )
+
+
+def check_layout(layout: str, dimensions: Sequence[str]) -> None:
+    """Refuse a layout by which two partitions could have one file."""
+    plain = "/".join(f"{{{name}}}" for name in dimensions)
+    if set(_fields(layout)) != set(dimensions):
+        raise BadValueError(
+            ("layout",), f"{layout!r} must name each dimension and nothing else, as in {plain!r}."
+        )
+    check_key(layout, "layout")
+    for name, separator in _separators(layout).items():
+        if not separator:
+            raise BadValueError(
+                ("layout",),
+                f"{layout!r} has nothing between '{{{name}}}' and what follows it, so two "
+                f"partitions could have one file. Write {plain!r}.",
+            )
+
+
+def check_part(layout: str, name: str, part: str, *where: str) -> None:
+    """Refuse a dimension's part of a key that could make the path of another key."""
+    check_key(part, *where)
+    for character in ("/", "\\", _separators(layout).get(name, "/")):
+        if character in part:
+            raise BadValueError(
+                where,
+                f"the key {part!r} of {name!r} holds {character!r}, which separates folders or "
+                f"dimensions in {layout!r}: two partitions could have one file. Choose another "
+                "separator, or name the key without it.",
+            )
+
+
+def lay_out(layout: str, parts: Mapping[str, str], *where: str) -> str:
+    """Make the path of a key out of its parts, one for each dimension."""
+    for name, part in parts.items():
+        check_part(layout, name, part, *where)
+    path = layout.format_map(parts)
+    check_key(path, *where)
+    return path
+
+
+def _fields(layout: str) -> list[str]:
+    """The dimensions that a layout names, in order; none where it cannot be read."""
+    try:
+        pieces = list(Formatter().parse(layout))
+    except ValueError:
+        return []
+    if any(spec or conversion for _, _, spec, conversion in pieces):
+        return []  # these may leave out a part of the key
+    return [name for _, name, _, _ in pieces if name is not None]
+
+
+def _separators(layout: str) -> dict[str, str]:
+    """The character behind each dimension, so that a path can be read back from left to right.
+
+    The last dimension needs none: all others are known when it is read.
+    """
+    pieces = list(Formatter().parse(layout))
+    found: dict[str, str] = {}
+    for (_, name, *_), (following, *_) in pairwise([*pieces, ("", None, None, None)]):
+        if name is not None:
+            found.setdefault(name, following[:1])
+    found.popitem()
+    return found
