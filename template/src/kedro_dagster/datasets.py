@@ -11,7 +11,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.partitions import PartitionedDataset
 
 from .doors.kedro_datasets import HeldDataset
-from .read.partition_keys import PartitionScope, check_key
+from .read.partition_keys import PartitionScope, check_key, lay_out
 
 _ids_in_scope: dict[int, dict[str, tuple[str, ...]]] = {}
 """By thread that runs a node, and by dataset, the partition ids that it is to make or is given."""
@@ -124,9 +124,11 @@ class DagsterPartitionedDataset(HeldDataset):
         Returns:
             The key, or where there is a layout the path that its dimensions make.
         """
-        check_key(key, self._folder)
         dimensions = getattr(key, "keys_by_dimension", None)
-        return self._layout.format_map(dimensions) if self._layout and dimensions else key
+        if self._layout and dimensions:
+            return lay_out(self._layout, dimensions, self._folder)
+        check_key(key, self._folder)
+        return key
 
     def path_of(self, key: str) -> str:
         """The file of a partition key."""
