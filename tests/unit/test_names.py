@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from kedro_dagster.plan.names import op_name, unique_names
+from kedro_dagster.plan.names import identifier, node_identifier, op_name
 from kedro_dagster.utils import format_dataset_name, format_node_name, unformat_asset_name
 
 
@@ -26,12 +26,19 @@ def test_a_node_name_is_formatted_or_where_dagster_refuses_it_hashed() -> None:
 
 
 def test_no_two_names_become_one_and_order_does_not_matter() -> None:
-    names = ["a.b", "a__b", "a-b", "a_b", "input", "class", "taken"]
-    table = unique_names(names, format_dataset_name, reserved=["taken"])
+    names = ["a.b", "a__b", "a-b", "a_b", "a_.b", "a._b", "a.", "a_", "input", "class", "Größe"]
+    table = {name: identifier(name) for name in names}
     assert table["a.b"] == "a__b"
+    assert table["a_b"] == "a_b"
     assert len(set(table.values())) == len(names)
-    assert not {"input", "class", "taken"} & set(table.values())
-    assert table == unique_names(reversed(names), format_dataset_name, reserved=["taken"])
+    assert not {"input", "class"} & set(table.values())
+    assert all(name.isascii() and name.isidentifier() for name in table.values())
+
+
+def test_a_node_that_kedro_has_named_keeps_that_name() -> None:
+    assert node_identifier("make__2de1c226") == "make__2de1c226"
+    assert node_identifier("make__more") != "make__more"
+    assert node_identifier("learn.make__2de1c226") == "learn__make__2de1c226"
 
 
 def test_no_two_jobs_have_one_op() -> None:

@@ -261,6 +261,115 @@ def test_names_that_would_become_one_stay_apart_whatever_their_order() -> None:
     assert first == second
 
 
+def names_of(nodes: list[Node], **options: Any) -> dict[str, str]:
+    """What each dataset, each step and each step of assets is called."""
+    plan = plan_of(nodes, **options)
+    names = {f"dataset {name}": one.identifier for name, one in plan.datasets.items()}
+    for step in plan.jobs["all"].steps:
+        what = (*(node.name for node in step.nodes), *step.keys)
+        names[f"step {what or step.outputs}"] = step.name
+    for asset_step in plan.asset_steps.values():
+        what = tuple(node.name for node in asset_step.step.nodes)
+        names[f"assets {what} {sorted(asset_step.upstream)}"] = asset_step.step.name
+    assert len(set(names.values())) == len(names)
+    return names
+
+
+SHARDS = {
+    "type": "kedro_dagster.datasets.DagsterPartitionedDataset",
+    "path": "shards",
+    "dataset": FILE,
+    "partition": {
+        "type": "dagster.StaticPartitionsDefinition",
+        "partition_keys": ["a-b", "a_b", "a.b", "a__b"],
+    },
+}
+
+
+def chain(number: int) -> list[Node]:
+    """Two nodes with a transient dataset between them."""
+    return [
+        node(same, "raw", f"ns.m{number}", name=f"first_{number}", namespace="ns"),
+        node(same, f"ns.m{number}", f"end{number}", name=f"last_{number}", namespace="ns"),
+    ]
+
+
+@pytest.mark.parametrize("group_by", ["", ", group_by: memory", ", group_by: namespace"])
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [
+            node(same, "a.b", "x", name="n.m"),
+            node(same, "a__b", "y", name="n__m"),
+            node(same, "a-b", "z", name="n-m"),
+            node(same, "a_b", "v", name="n_m"),
+            node(same, "a._b", "w", name="n_.m"),
+        ],
+        [two_of for number in range(12) for two_of in chain(number)],
+        [
+            node(same, "raw", "ns.x", name="ns"),
+            node(same, "ns.x", "y", name="other", namespace="ns"),
+            node(same, "y", "z", name="other_to_ns"),
+        ],
+    ],
+    ids=["alike", "one_namespace", "named_as_a_namespace"],
+)
+def test_a_name_is_the_same_whatever_else_there_is(nodes: list[Node], group_by: str) -> None:
+    options: dict[str, Any] = {
+        "jobs": f"all: {{pipeline: {{}}{group_by}}}",
+        "files": " ".join(name for one in nodes for name in one.outputs if ".m" not in name),
+    }
+    everything = names_of(nodes, **options)
+    assert max(map(len, everything.values())) < 60
+    for left_out in range(len(nodes)):
+        some = names_of([*nodes[:left_out], *nodes[left_out + 1 :]], **options)
+        common = some.keys() & everything.keys()
+        assert {name: some[name] for name in common} == {name: everything[name] for name in common}
+
+
+def test_a_step_of_a_partition_is_called_the_same_whatever_other_keys_there_are() -> None:
+    def names(*keys: str) -> dict[str, str]:
+        partition = {"type": "dagster.StaticPartitionsDefinition", "partition_keys": list(keys)}
+        catalog = {"shards": {**SHARDS, "partition": partition}}
+        return names_of([node(same, "raw", "shards", name="cut")], catalog=catalog)
+
+    keys = ["a-b", "a_b", "a.b", "a__b", "_a_b", "a_b_"]
+    everything = names(*keys)
+    assert everything["step ('cut', 'a_b')"] == "cut__a_b"
+    for key in keys:
+        assert names(key).items() <= everything.items()
+
+
+def test_a_job_does_not_change_the_names_of_another() -> None:
+    first = Pipeline([node(same, "raw", "a", name="make"), node(same, "a", "b", name="other")])
+    second = Pipeline([node(other, "raw", "c", name="make")])
+    jobs = (
+        "{0}: {{pipeline: {{pipeline_name: first}}}}\n{1}: {{pipeline: {{pipeline_name: second}}}}"
+    )
+
+    def names(*names: str) -> dict[str, list[str]]:
+        pipelines = {"first": first, "second": second}
+        plan = plan_of(pipelines, jobs.format(*names), files="raw")
+        return {name: [step.name for step in job.steps] for name, job in plan.jobs.items()}
+
+    assert names("one", "two") == {"one": ["make", "other"], "two": ["make"]}
+    assert names("one", "other")["one"] == ["make", "other"]
+    assert names("make", "two")["two"] == ["make"]
+
+
+def test_asset_steps_of_nodes_of_one_name_stay_apart_whatever_their_order() -> None:
+    first = Pipeline([node(same, "raw", "a", name="make")])
+    second = Pipeline([node(other, "raw", "b", name="make")])
+    jobs = ["a: {pipeline: {pipeline_name: first}}", "b: {pipeline: {pipeline_name: second}}"]
+
+    def names(jobs: list[str]) -> dict[str, str]:
+        plan = plan_of({"first": first, "second": second}, "\n".join(jobs), files="raw a b")
+        return {name: step.step.nodes[0].outputs[0] for name, step in plan.asset_steps.items()}
+
+    assert sorted(names(jobs).values()) == ["a", "b"]
+    assert names(jobs) == names(jobs[::-1])
+
+
 @pytest.mark.parametrize("name", ["input", "output", "context", "config", "class", "Größe", "a b"])
 def test_any_dataset_name_has_a_name_in_dagster(name: str) -> None:
     dataset = plan_of([node(same, name, "out")]).datasets[name]

@@ -17,9 +17,8 @@ from ..errors import BadValueError, KeyPath
 from ..read.mistakes import Mistakes
 from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
-from ..utils import format_dataset_name
 from .model import DatasetKind, DatasetPlan, is_parameter
-from .names import unique_names
+from .names import identifier
 
 
 def plan_datasets(
@@ -31,7 +30,6 @@ def plan_datasets(
         for name in pipeline.datasets():
             if not is_parameter(name):
                 variants[strip_transcoding(name)].add(name)
-    identifiers = unique_names(variants, format_dataset_name)
     kind_of = functools.lru_cache(maxsize=None)(_kind_of_type)
     plans = {}
     for name in sorted(variants):
@@ -53,7 +51,7 @@ def plan_datasets(
             mistakes.add_in_catalog((variant, "metadata", *keys), message)
         plans[name] = DatasetPlan(
             name=name,
-            identifier=identifiers[name],
+            identifier=identifier(name),
             kind=kinds[variant],
             variants=(variant, *others),
             type=str(entry.get("type")),

@@ -16,18 +16,18 @@ from .model import DatasetPlan, Nodes, data_inputs, data_outputs
 
 def group_nodes(
     options: JobOptions, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
-) -> list[Nodes]:
-    """Group the nodes of a job, as its ``group_by`` says."""
+) -> list[tuple[str, Nodes]]:
+    """Group the nodes of a job, as its ``group_by`` says, and label each group."""
     nodes = pipeline.nodes
     if options.group_by == "pipeline":
-        return [tuple(nodes)]
+        return [("pipeline", tuple(nodes))]
     if options.group_by == "namespace":
         by_name = {node.name: node for node in nodes}
         groups = pipeline.group_nodes_by("namespace")
-        return [tuple(by_name[name] for name in group.nodes) for group in groups]
-    if options.group_by == "memory":
-        return group_by_memory(nodes, datasets)
-    return [(node,) for node in nodes]
+        return [(group.name, tuple(by_name[name] for name in group.nodes)) for group in groups]
+    by_memory = options.group_by == "memory"
+    found = group_by_memory(nodes, datasets) if by_memory else [(node,) for node in nodes]
+    return [(group_label(group), group) for group in found]
 
 
 def group_by_memory(nodes: Sequence[Node], datasets: Mapping[str, DatasetPlan]) -> list[Nodes]:
@@ -89,13 +89,11 @@ def cycle_message(cycle: Sequence[Nodes]) -> str:
 
 
 def group_label(nodes: Nodes) -> str:
-    """A name for a group of nodes: the node's, the namespace they share, or first to last."""
+    """A label for a group of nodes: the name of its node, or from its first to its last one."""
     if len(nodes) == 1:
         return str(nodes[0].name)
-    namespaces = {(node.namespace or "").split(".")[0] for node in nodes}
-    if len(namespaces) == 1 and (shared := namespaces.pop()):
-        return shared
-    return f"{nodes[0].name}_to_{nodes[-1].name}"
+    first, *_, last = Pipeline(nodes).nodes  # in an order of their own, whatever stands around them
+    return f"{first.name}_to_{last.name}"
 
 
 def merge_cycles(groups: list[Nodes], order: Sequence[Node]) -> list[Nodes]:

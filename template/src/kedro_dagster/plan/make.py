@@ -38,7 +38,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     for name, pipeline in pipelines.items():
         options = project.config.jobs[name]
         groups = group_nodes(options, pipeline, datasets)
-        if cycle := find_cycle(group_graph(groups)):
+        if cycle := find_cycle(group_graph([group for _, group in groups])):
             mistakes.add(("jobs", name, "group_by"), cycle_message(cycle))
         if not mappings_fit:
             continue  # what a step is depends on what its datasets are

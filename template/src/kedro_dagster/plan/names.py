@@ -1,31 +1,52 @@
-"""Names in Dagster: of datasets and steps, and of the resources."""
+"""Names in Dagster: of datasets, steps and ops, and of the resources.
+
+A name depends on what the thing is, never on what else there is: run config and history refer to
+it. So a name that another thing might have too always carries a digest of what it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
 
-from dagster._core.definitions.utils import DISALLOWED_NAMES
+from ..utils import (
+    INVALID_CHARACTER,
+    digest,
+    format_dataset_name,
+    format_node_name,
+    is_dagster_name,
+    unformat_asset_name,
+)
 
-from ..utils import INVALID_CHARACTER, digest
+_NAMED_BY_KEDRO = re.compile(r"(.+)(__[0-9a-f]{8})")
 
 
-def unique_names(
-    names: Iterable[str], form: Callable[[str], str], reserved: Iterable[str] = ()
-) -> Mapping[str, str]:
-    """Give each Kedro name a valid Dagster name of its own.
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
 
-    Where two names would become one, the first in sorted order keeps it and the others get a
-    suffix made of their Kedro name, so that no name depends on the order of definition.
-    """
-    table: dict[str, str] = {}
-    taken = {*reserved, *DISALLOWED_NAMES, ""}
-    for name in sorted(set(names)):
-        formatted = INVALID_CHARACTER.sub("_", form(name))
-        if formatted in taken:
-            formatted = f"{formatted}_{digest(name)[:8]}"
-        taken.add(formatted)
-        table[name] = formatted
-    return table
+
+def with_digest(name: str, *what: str) -> str:
+    """Write a name as Dagster allows it, with a digest of what has the name."""
+    return f"{INVALID_CHARACTER.sub('_', name)}_{digest('/'.join(what))[:8]}"
+
+
+def identifier(name: str) -> str:
+    """Write the name of a dataset, a node or a namespace as one word, which no other one has."""
+    word = format_dataset_name(name)
+    if unformat_asset_name(word) == name and is_dagster_name(word):
+        return word
+    return with_digest(word, name)
+
+
+def node_identifier(name: str) -> str:
+    """Write the name of a node as one word; that of a node without a name ends in ``__<hash>``."""
+    if (word := format_node_name(name)).endswith(digest(name)):
+        return word
+    stem, suffix = found.groups() if (found := _NAMED_BY_KEDRO.fullmatch(name)) else (name, "")
+    return identifier(stem) + suffix
+
+
+def key_identifier(key: str) -> str:
+    """Write a partition key as one word, which no other key has."""
+    return key if _PLAIN_KEY.fullmatch(key) else with_digest(key, key)
 
 
 def op_name(job: str, step: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
-from ..utils import INVALID_CHARACTER, format_dataset_name, format_node_name
 from .grouping import find_cycle, group_by_memory, group_label, merge_cycles
 from .model import (
     AssetStepPlan,
@@ -21,26 +20,26 @@ from .model import (
     data_inputs,
     data_outputs,
 )
-from .names import op_name, unique_names
+from .names import identifier, key_identifier, node_identifier, op_name, with_digest
 from .node_options import NodeOptionsResolver
 from .partitions import steps_per_partition
 
 
 def plan_job_steps(
     job: str,
-    groups: Sequence[Nodes],
+    groups: Sequence[tuple[str, Nodes]],
     datasets: Mapping[str, DatasetPlan],
     settings: NodeOptionsResolver,
     fans_out: bool,
 ) -> list[StepPlan]:
     """Make the steps of a job."""
     readers: dict[str, set[int]] = defaultdict(set)
-    for index, group in enumerate(groups):
+    for index, (_, group) in enumerate(groups):
         for node in group:
             for read in data_inputs(node):
                 readers[read].add(index)
     steps = []
-    for index, group in enumerate(groups):
+    for index, (label, group) in enumerate(groups):
         outputs = tuple(
             dict.fromkeys(
                 output
@@ -50,17 +49,18 @@ def plan_job_steps(
             )
         )
         fan = steps_per_partition(group, datasets) if fans_out else [((), {})]
-        found, name = settings.of(group), format_node_name(group_label(group))
+        name, inputs, found = node_identifier(label), _inputs(group), settings.of(group)
         for keys, scopes in fan:
-            parts = (name, *(INVALID_CHARACTER.sub("_", key) for key in keys))
-            steps.append(
-                StepPlan("__".join(parts), group, _inputs(group), outputs, scopes, keys, found)
-            )
+            step_name = "__".join((name, *map(key_identifier, keys)))
+            steps.append(StepPlan(step_name, group, inputs, outputs, scopes, keys, found))
         if fan[0][0]:
             nothing = (one for one in outputs if datasets[one].kind is DatasetKind.NOTHING)
             steps += map(_gather, nothing)
-    named = _with_names(steps, reserved=[job])
-    return [replace(step, op=op_name(job, step.name)) for step in named]
+    names = _names(steps, reserved=[job])
+    return [
+        replace(step, name=name, op=op_name(job, name))
+        for step, name in zip(steps, names, strict=True)
+    ]
 
 
 def _inputs(group: Nodes) -> tuple[str, ...]:
@@ -73,20 +73,18 @@ def _inputs(group: Nodes) -> tuple[str, ...]:
 
 def _gather(name: str) -> StepPlan:
     """Make the step that ends when all steps that give a nothing dataset have."""
-    return StepPlan(f"{format_dataset_name(name)}__all", (), (name,), (name,))
+    return StepPlan(f"{identifier(name)}__all", (), (name,), (name,))
 
 
-def _with_names(steps: Iterable[StepPlan], reserved: Iterable[str]) -> list[StepPlan]:
-    """Give each step a name of its own."""
-    steps = list(steps)
-    forms = {_label(step): step.name for step in steps}
-    names = unique_names(forms, forms.__getitem__, reserved)
-    return [replace(step, name=names[_label(step)]) for step in steps]
-
-
-def _label(step: StepPlan) -> str:
-    """What a step is, in a job or among the assets: its nodes, partitions and outputs."""
-    return "/".join((*(node.name for node in step.nodes), *step.keys, "", *step.outputs))
+def _names(steps: Sequence[StepPlan], reserved: Iterable[str]) -> list[str]:
+    """The names of steps; of those that have one name after all, each has a digest behind it."""
+    counts = Counter([*reserved, *(step.name for step in steps)])
+    return [
+        with_digest(step.name, *(node.name for node in step.nodes), *step.keys, *step.outputs)
+        if counts[step.name] > 1
+        else step.name
+        for step in steps
+    ]
 
 
 def plan_asset_steps(
@@ -102,11 +100,8 @@ def plan_asset_steps(
         if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
             continue
         for group in merge_cycles(group_by_memory(pipeline.nodes, datasets), pipeline.nodes):
-            upstream = {
-                asset: sources
-                for asset, sources in _upstream(group, datasets).items()
-                if asset not in made
-            }
+            sources = _upstream(group, datasets)
+            upstream = {asset: sources[asset] for asset in sources if asset not in made}
             transient = frozenset(
                 output
                 for node in group
@@ -115,17 +110,23 @@ def plan_asset_steps(
             )
             made.update(upstream)
             for part in _same_partitions(upstream, datasets):
-                name = f"{format_node_name(group_label(group))}__assets"
+                name = node_identifier(group_label(group))
+                if part.keys() != sources.keys():  # there may be a step for the others
+                    name = with_digest(name, *sorted(part))
                 step = StepPlan(
-                    name, group, _inputs(group), tuple(part), settings=settings.of(group)
+                    f"{name}__assets",
+                    group,
+                    _inputs(group),
+                    tuple(part),
+                    settings=settings.of(group),
                 )
                 partitioning = datasets[next(iter(part))].partitioning
                 found.append(AssetStepPlan(step, part, transient, partitioning))
     found = _without_cycles(found)
-    named = _with_names((plan.step for plan in found), reserved)
+    names = _names([plan.step for plan in found], reserved)
     return [
-        replace(plan, step=replace(step, op=step.name))
-        for plan, step in zip(found, named, strict=True)
+        replace(plan, step=replace(plan.step, name=name, op=name))
+        for plan, name in zip(found, names, strict=True)
     ]
 
 
