@@ -72,7 +72,7 @@ class KedroProjectTranslator:
             ],
             resources={
                 KEDRO: KedroResource(self.plan),
-                KEDRO_IO_MANAGER: kedro_io_manager(),
+                KEDRO_IO_MANAGER: kedro_io_manager(self.catalog.asset_keys),
                 TRANSIENT_IO_MANAGER: transient_io_manager(),
             },
             executor=with_kedro_hooks(dg.multi_or_in_process_executor, self.plan),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 from kedro.io.core import generate_timestamp
@@ -73,10 +73,11 @@ class KedroResource(dg.ResourceDefinition):
             yield from open_alone(plan, instance, context.run, log, options)
 
 
-def kedro_io_manager() -> dg.IOManagerDefinition:
+def kedro_io_manager(asset_keys: Mapping[str, dg.AssetKey]) -> dg.IOManagerDefinition:
     """Make the IO manager of all assets that are Kedro datasets."""
+    names = {key: name for name, key in asset_keys.items()}
     return dg.IOManagerDefinition(
-        lambda context: KedroIOManager(context.resources.kedro),
+        lambda context: KedroIOManager(context.resources.kedro, names),
         required_resource_keys={KEDRO},
         description="Loads and saves through the Kedro catalog.",
     )

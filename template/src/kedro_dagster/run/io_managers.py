@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,8 +22,9 @@ from .transient import Transient
 class KedroIOManager(dg.IOManager):
     """Loads and saves through the Kedro catalog, for Dagster-native assets beside Kedro's."""
 
-    def __init__(self, run: KedroRun) -> None:
+    def __init__(self, run: KedroRun, names: Mapping[dg.AssetKey, str]) -> None:
         self._run = run
+        self._names = names
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the dataset that an asset is; of a partitioned one, the partitions asked for."""
@@ -37,12 +38,18 @@ class KedroIOManager(dg.IOManager):
 
     @contextmanager
     def _in_scope(self, context: dg.InputContext | dg.OutputContext) -> Iterator[str]:
-        """The catalog name of an asset, for as long as just its partitions are in scope."""
-        name = ".".join(context.asset_key.path)
-        dataset = self._run.plan.datasets.get(name)
-        variant = dataset.variants[0] if dataset else name
+        """The catalog name of an asset, for as long as just its partitions are in scope.
+
+        The asset of a catalog entry that no job uses is called as the entry is.
+        """
+        name = self._names.get(context.asset_key)
+        if name is None:
+            yield ".".join(context.asset_key.path)
+            return
+        dataset = self._run.plan.datasets[name]
+        variant = dataset.variants[0]
         with ExitStack() as stack:
-            if dataset and dataset.partitioning and context.has_asset_partitions:
+            if dataset.partitioning and context.has_asset_partitions:
                 keys = typed_keys(dataset.partitioning.definition, context.asset_partition_keys)
                 partitioned: Any = self._run.catalog.get(variant)
                 where = f"an asset of step {context.step_context.step.key}"
