@@ -24,7 +24,15 @@ def register_pipelines():
     def total(orders):
         return sum(load() for load in orders.values())
 
-    return {"__default__": Pipeline([node(total, "raw.orders", "total", name="total")])}
+    def copy(orders):
+        return {key: load() for key, load in orders.items()}
+
+    return {
+        "__default__": Pipeline([
+            node(total, "raw.orders", "total", name="total"),
+            node(copy, "raw.orders", "kept", name="copy"),
+        ])
+    }
 """
 CATALOG = """\
 raw.orders:
@@ -33,6 +41,14 @@ raw.orders:
   filename_suffix: .json
   dataset: {type: json.JSONDataset}
   partition: {type: dagster.StaticPartitionsDefinition, partition_keys: [eu, us]}
+kept:
+  type: CachedDataset
+  dataset:
+    type: kedro_dagster.datasets.DagsterPartitionedDataset
+    path: data/kept
+    filename_suffix: .json
+    dataset: {type: json.JSONDataset}
+    partition: {type: dagster.StaticPartitionsDefinition, partition_keys: [eu, us]}
 total: {type: json.JSONDataset, filepath: data/total.json}
 """
 
@@ -45,6 +61,11 @@ def doubled(total: int) -> int:
 @dg.asset(partitions_def=REGIONS, ins={"orders": dg.AssetIn(["raw", "orders"])})
 def seen(orders: Any) -> dict[str, int]:
     return {region: load() for region, load in orders.items()}
+
+
+@dg.asset(partitions_def=REGIONS)
+def seen_in_cache(kept: Any) -> dict[str, int]:
+    return {region: load() for region, load in kept.items()}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +85,9 @@ def definitions(project: Project) -> Iterator[dg.Definitions]:
         patch.setattr(sys, "path", list(sys.path))
         patch.setenv("PYTHONPATH", "")
         kedro = KedroProjectTranslator(project.path).to_definitions()
-        native = dg.Definitions(assets=[doubled, seen], resources={"io_manager": dg.mem_io_manager})
+        native = dg.Definitions(
+            assets=[doubled, seen, seen_in_cache], resources={"io_manager": dg.mem_io_manager}
+        )
         yield dg.Definitions.merge(kedro, native)
 
 
@@ -83,3 +106,15 @@ def test_a_partitioned_native_asset_takes_its_partition(definitions: dg.Definiti
     job = definitions.resolve_implicit_global_asset_job_def()
     run = job.execute_in_process(asset_selection=[dg.AssetKey("seen")], partition_key="us")
     assert run.output_for_node("seen") == {"us": 10}
+
+
+def test_a_native_asset_takes_a_partition_that_is_cached(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_implicit_global_asset_job_def()
+    keys = [dg.AssetKey("kept"), dg.AssetKey("seen_in_cache")]
+    with dg.DagsterInstance.ephemeral() as instance:
+        for region, orders in {"us": 10, "eu": 1}.items():
+            run = job.execute_in_process(
+                instance=instance, asset_selection=keys, partition_key=region
+            )
+            assert run.output_for_node("seen_in_cache") == {region: orders}
+    assert set(definitions.load_asset_value("kept", partition_key="us")) == {"us"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -16,6 +16,7 @@ from ..read.partition_entry import typed_keys
 from ..read.partition_keys import PartitionScope
 from .identity import lost_with
 from .kedro_run import KedroRun
+from .nodes import in_scope
 from .transient import Transient
 
 
@@ -47,13 +48,12 @@ class KedroIOManager(dg.IOManager):
             yield ".".join(context.asset_key.path)
             return
         dataset = self._run.plan.datasets[name]
-        variant = dataset.variants[0]
-        with ExitStack() as stack:
-            if dataset.partitioning and context.has_asset_partitions:
-                keys = typed_keys(dataset.partitioning.definition, context.asset_partition_keys)
-                partitioned: Any = self._run.catalog.get(variant)
-                where = f"an asset of step {context.step_context.step.key}"
-                stack.enter_context(partitioned.in_scope(PartitionScope(keys), name, where, False))
+        variant, partitioning = dataset.variants[0], dataset.partitioning
+        if partitioning is None or not context.has_asset_partitions:
+            yield variant
+            return
+        scope = PartitionScope(typed_keys(partitioning.definition, context.asset_partition_keys))
+        with in_scope(self._run, variant, scope, f"asset {context.asset_key.to_user_string()}"):
             yield variant
 
 

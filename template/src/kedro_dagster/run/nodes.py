@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
-from kedro.io import CachedDataset, MemoryDataset
+from kedro.io import MemoryDataset
 from kedro.pipeline.node import Node
 from kedro.runner.task import Task
 
@@ -106,17 +106,25 @@ def _partitions(run: KedroRun, node: Node, scopes: Scopes) -> Iterator[None]:
     in_chunks = inspect.isgeneratorfunction(node.func)
     with ExitStack() as stack:
         for variant in dict.fromkeys((*node.inputs, *node.outputs)):
-            name = strip_transcoding(variant)
-            if name not in scopes:
-                continue
-            dataset = run.catalog.get(variant)
-            if isinstance(dataset, CachedDataset):  # what it keeps is of one scope
-                dataset.release()
-                stack.callback(dataset.release)
-            chunks = in_chunks and variant in node.outputs
-            partitioned = kedro_door.unwrap_cached(dataset)
-            partitioned.use_version(run.run_id)
-            stack.enter_context(partitioned.in_scope(scopes[name], name, node.name, chunks))
+            if scope := scopes.get(strip_transcoding(variant)):
+                chunks = in_chunks and variant in node.outputs
+                stack.enter_context(in_scope(run, variant, scope, node.name, in_chunks=chunks))
+        yield
+
+
+@contextmanager
+def in_scope(
+    run: KedroRun, variant: str, scope: PartitionScope, who: str, *, in_chunks: bool = False
+) -> Iterator[None]:
+    """Let a partitioned dataset in the catalog hold just some partitions, for a node or asset."""
+    dataset: Any = run.catalog.get(variant)
+    partitioned = kedro_door.unwrap_cached(dataset)
+    partitioned.use_version(run.run_id)
+    with ExitStack() as stack:
+        if dataset is not partitioned:  # what a cache keeps is of one scope
+            dataset.release()
+            stack.callback(dataset.release)
+        stack.enter_context(partitioned.in_scope(scope, strip_transcoding(variant), who, in_chunks))
         yield
 
 
