@@ -140,3 +140,80 @@ def test_each_new_file_is_run_once_also_after_a_restart(
         "b.json": "2",
         "c.json": "3",
     }
+
+
+HOOKS = """\
+from kedro.framework.hooks import hook_impl
+from omegaconf import OmegaConf
+
+
+class ProjectHooks:
+    @hook_impl
+    def after_context_created(self, context):
+        OmegaConf.register_new_resolver("bucket", lambda name: f"data/bucket/{name}")
+        context.config_loader["credentials"] = {"inbox": {"auto_mkdir": True}}
+"""
+WATCHED = """\
+files:
+  type: CachedDataset
+  dataset:
+    type: kedro_dagster.datasets.DagsterPartitionedDataset
+    path: ${bucket:files}
+    credentials: inbox
+    filename_suffix: .json
+    dataset: {type: json.JSONDataset}
+    partition: {type: dagster.DynamicPartitionsDefinition, name: files}
+of_a_run: {type: json.JSONDataset, filepath: "data/${runtime_params:stage}/x.json"}
+"""
+
+
+@pytest.fixture
+def watching(tmp_path: Path) -> Iterator[Project]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setenv("PYTHONPATH", "")
+        yield make_project(
+            tmp_path / "watching",
+            package="watching",
+            pipelines="""\
+                from kedro.pipeline import Pipeline, node
+
+                def register_pipelines():
+                    return {"__default__": Pipeline([node(print, "files", None, name="show")])}
+            """,
+            hooks=HOOKS,
+            catalog=WATCHED,
+            parameters="stage: ${runtime_params:stage}",
+            dagster={
+                "jobs": {"show": {"pipeline": {}}},
+                "sensors": {"watch": {"dataset": "files", "job": "show"}},
+            },
+        )
+
+
+def test_a_sensor_looks_as_a_run_does_where_hooks_give_resolvers_and_credentials(
+    watching: Project, home: Path
+) -> None:
+    repository = KedroProjectTranslator(watching.path).to_definitions().get_repository_def()
+    sensor, instance = repository.get_sensor_def("watch"), dg.DagsterInstance.local_temp(str(home))
+    folder = watching.path / "data/bucket/files"
+    folder.mkdir(parents=True)
+
+    def new() -> list[tuple[str | None, str | None]]:
+        with dg.build_sensor_context(instance=instance, repository_def=repository) as context:
+            result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        requests = result.run_requests or []
+        keys = [str(request.partition_key) for request in requests]
+        instance.add_dynamic_partitions("files", keys)
+        return [(request.partition_key, request.run_key) for request in requests]
+
+    (folder / "a.json").write_text("1")
+    first = new()
+    (folder / "b.json").write_text("1")
+    assert [key for key, _ in first + new() + new()] == ["a", "b"]
+    instance.delete_dynamic_partition("files", "a")
+    again = new()
+    assert [key for key, _ in again] == ["a"]
+    # Dagster starts no second run for a key that it has seen
+    assert again[0][1] is None or again[0][1] != first[0][1]

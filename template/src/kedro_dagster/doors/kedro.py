@@ -165,20 +165,27 @@ def create_catalog(
     )
 
 
-def catalog_without_hooks(
+def catalog_outside_of_runs(
     project_path: str, package_name: str, conf_source: str, env: str | None
 ) -> CatalogProtocol[Any, Any]:
-    """Create the project's catalog where no run is: no hook is called."""
-    loader = settings.CONFIG_LOADER_CLASS(
-        conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
-    )
-    context: KedroContext = settings.CONTEXT_CLASS(
-        package_name=package_name,
+    """Create the project's catalog where no run is, for datasets that do not depend on one.
+
+    The context is a run's, with the resolvers and credentials that its hooks add.
+    """
+    session = open_session(
         project_path=project_path,
-        config_loader=loader,
+        package_name=package_name,
+        conf_source=conf_source,
+        run_id=generate_timestamp(),
         env=env,
-        hook_manager=_create_hook_manager(),
+        runtime_params={},
     )
+    loader: Any = planning_config_loader(conf_source, env)
+    session._get_config_loader = lambda: loader  # type: ignore[method-assign]
+    context = session.load_context()
+    loader["catalog"] = read_leniently(loader, "catalog")
+    # No hook sees this catalog, and parameters may be those of a run
+    context._hook_manager, context._get_parameters = _create_hook_manager(), dict  # type: ignore[method-assign]
     return context._get_catalog(catalog_class=settings.DATA_CATALOG_CLASS)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from functools import cache
+from typing import Any, cast
 
 import dagster as dg
 from dagster._check import not_none
@@ -54,8 +55,16 @@ def new_partitions_sensor(
     What is new is what is no partition yet; Dagster keeps the partitions, so a file is not run
     again after a restart.
     """
-    partitioning = not_none(plan.datasets[options.dataset].partitioning)
-    definition = cast("dg.DynamicPartitionsDefinition", partitioning.definition)
+    watched = plan.datasets[options.dataset]
+    definition = cast("dg.DynamicPartitionsDefinition", not_none(watched.partitioning).definition)
+
+    @cache  # a hook may register a resolver, which it can do once in a process
+    def find_dataset() -> Any:
+        project = plan.project
+        catalog = kedro_door.catalog_outside_of_runs(
+            str(project.path), project.package_name, project.conf_source, project.env
+        )
+        return kedro_door.unwrap_cached(catalog.get(watched.variants[0]))
 
     @dg.sensor(
         name=name,
@@ -65,15 +74,15 @@ def new_partitions_sensor(
         default_status=dg.DefaultSensorStatus[options.default_status],
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        project = plan.project
-        catalog = kedro_door.catalog_without_hooks(
-            str(project.path), project.package_name, project.conf_source, project.env
-        )
         known = set(all_keys(definition, context.instance))
-        dataset = not_none(catalog.get(plan.datasets[options.dataset].variants[0]))
-        new = [key for key in dataset.stored_keys() if key not in known]
+        try:
+            new = [key for key in find_dataset().stored_keys() if key not in known]
+        except Exception:
+            find_dataset.cache_clear()  # its credentials may have expired
+            raise
         return dg.SensorResult(
-            run_requests=[dg.RunRequest(run_key=key, partition_key=key) for key in new],
+            # Without run keys: Dagster would not start a second run of a partition that was deleted
+            run_requests=[dg.RunRequest(partition_key=key) for key in new],
             dynamic_partitions_requests=[definition.build_add_request(new)] if new else [],
         )
 
