@@ -108,6 +108,19 @@ def test_a_tick_runs_the_latest_window_or_else_all_partitions(
     assert params == [{"runtime_params": {"from": "schedule"}}] * len(due)
 
 
+@pytest.mark.parametrize("job", ["days", "both"])
+def test_a_tick_does_not_list_all_windows_since_the_first(
+    repository: dg.RepositoryDefinition, home: Path, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> list[str]:
+        raise AssertionError("all windows are listed")
+
+    for kind in (dg.TimeWindowPartitionsDefinition, dg.MultiPartitionsDefinition):
+        monkeypatch.setattr(kind, "get_partition_keys", refuse)
+    due = {"days": {"2024-01-04"}, "both": {"2024-01-04|eu", "2024-01-04|us"}}[job]
+    test_a_tick_runs_the_latest_window_or_else_all_partitions(repository, home, job, due)
+
+
 def look(repository: dg.RepositoryDefinition, home: Path) -> list[str | None]:
     """Let the sensor look, as after a restart, and do what it asks for."""
     instance = dg.DagsterInstance.local_temp(str(home))
