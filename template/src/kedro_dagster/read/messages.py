@@ -98,9 +98,10 @@ def _allowed_keys(path: Iterable[str]) -> list[str]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    arguments = get_args(annotation)  # Python 3.10 takes list[str] for a class
+    if not arguments and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for argument in get_args(annotation):
+    for argument in arguments:
         if model := _model_in(argument):
             return model
     return None
