@@ -198,7 +198,7 @@ def test_what_such_a_loader_does_not_know_is_read_from_the_folders(tmp_path: Pat
     assert translator.project.config.dev.port == 2
     write(project, "conf/local/dagster.yml", "dev: {port: many}")
     assert mistake(project).startswith("conf/local/dagster.yml: dev.port: 'many' is not valid")
-    write(project, "conf/local/dagster.yml", "dev: [")
+    write(project, "conf/local/dagster.yml", "dev: [\n")
     assert mistake(project).startswith("conf/local/dagster.yml: line 2, column 1: ")
 
 
