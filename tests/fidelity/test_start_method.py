@@ -29,16 +29,27 @@ NODES = """
 
 
     def add(made):
-        return {"sum": sum(made["squares"]), "pid": os.getpid()}
+        return sum(made["squares"])
 
 
-    def tell(made, added):
+    def tell(made, total):
         return {
             **made,
-            "sum": added["sum"],
+            "sum": total,
             "start_method": multiprocessing.get_start_method(),
-            "same_process": added["pid"] == os.getpid(),
+            "in_run_worker": os.environ["RUN_WORKER"] == str(os.getpid()),
         }
+"""
+HOOKS = """
+    import os
+
+    from kedro.framework.hooks import hook_impl
+
+
+    class ProjectHooks:
+        @hook_impl
+        def before_pipeline_run(self):
+            os.environ["RUN_WORKER"] = str(os.getpid())
 """
 PIPELINES = """
     from kedro.pipeline import Pipeline, node
@@ -51,8 +62,8 @@ PIPELINES = """
             "__default__": Pipeline(
                 [
                     node(nodes.square_all, "params:count", "made", name="square_all"),
-                    node(nodes.add, "made", "added", name="add"),
-                    node(nodes.tell, ["made", "added"], "told", name="tell"),
+                    node(nodes.add, "made", "total", name="add"),
+                    node(nodes.tell, ["made", "total"], "told", name="tell"),
                 ]
             )
         }
@@ -65,6 +76,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         tmp_path_factory.mktemp("start_method") / "project",
         pipelines=PIPELINES,
         nodes=NODES,
+        hooks=HOOKS,
         catalog={"told": {"type": "json.JSONDataset", "filepath": "data/told.json"}},
         parameters={"count": 5},
         dagster={
@@ -89,5 +101,5 @@ def test_a_forkserver_is_the_default(project: Project, job: str, tmp_path: Path)
         "elsewhere": True,
         "sum": 30,
         "start_method": "forkserver",
-        "same_process": job != "multiprocess",
+        "in_run_worker": job != "multiprocess",
     }
