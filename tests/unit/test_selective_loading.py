@@ -17,6 +17,8 @@ from dagster._core.definitions.definitions_load_context import (
 )
 from dagster._core.definitions.repository_definition import RepositoryLoadData
 from kedro.framework.project import pipelines as kedro_pipelines
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from kedro_dagster.errors import DagsterConfigError, PipelineLoadError
 from kedro_dagster.plan.make import make_plan

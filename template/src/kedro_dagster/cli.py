@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "dagster_group", "run"]
 
-
 _HOME = ".dagster"
 
-
 _NOT_SUPERSEDED = "ignore:Function `dev_command`"  # 'dg dev' starts the same, but wants a dg.toml
-
 
 _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".

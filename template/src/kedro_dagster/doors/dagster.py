@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DAGSTER = "dagster"
 
-
 StepExecutor: TypeAlias = Callable[[dg.DagsterInstance, str, Any], Iterator[dg.DagsterEvent]]
 """Gives the events of a step, while it runs, by its key and what is known of earlier attempts."""
 

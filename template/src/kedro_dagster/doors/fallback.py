@@ -16,7 +16,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 D = TypeVar("D")
 
-
 _GONE = (ImportError, AttributeError, TypeError)
 """What Python raises where a name is gone, or takes other arguments."""
 

@@ -25,7 +25,7 @@ from kedro.io import (
     SharedMemoryDataset,
     Version,
 )
-from kedro.io.core import parse_dataset_definition
+from kedro.io.core import generate_timestamp, parse_dataset_definition
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError

@@ -18,9 +18,7 @@ from .fallback import needed, unsupported
 
 PACKAGE = "kedro-datasets"
 
-
 _NAMES = ("_filesystem", "_list_partitions", "_partition_to_path", "_path_to_partition")
-
 
 _THREADS = 32
 """How many files are asked for at a time: an object store takes 30 ms to say that one is there."""

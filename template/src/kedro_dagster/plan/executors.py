@@ -61,7 +61,6 @@ EXECUTOR_KINDS = (
     ),
 )
 
-
 _POD_TAG = "dagster-k8s/config"
 
 

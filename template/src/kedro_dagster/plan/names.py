@@ -19,7 +19,6 @@ from ..utils import (
 
 _NAMED_BY_KEDRO = re.compile(r"(.+)(__[0-9a-f]{8})")
 
-
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
 
 
@@ -57,11 +56,8 @@ def op_name(job: str, step: str) -> str:
 
 KEDRO = "kedro"
 
-
 KEDRO_IO_MANAGER = "kedro_io_manager"
 
-
 IO_MANAGER = "io_manager"
-
 
 TRANSIENT_IO_MANAGER = "kedro_transient_io_manager"

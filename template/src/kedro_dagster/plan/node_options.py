@@ -16,7 +16,6 @@ from .model import Nodes, StepSettings
 
 _WILDCARD = re.compile(r"[*?]|\[.+\]")
 
-
 _FOR_ALL, _TAG, _NAMESPACE, _PATTERN, _NAME = range(5)
 
 

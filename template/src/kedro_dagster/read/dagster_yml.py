@@ -108,21 +108,15 @@ def _name_or_options(value: Any) -> str:
 
 Level = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
 
-
 LEVELS = get_args(Level)
-
 
 DagsterName = Annotated[str, AfterValidator(_dagster_name)]
 
-
 Cron = Annotated[str | list[str], BeforeValidator(_cron)]
-
 
 TimeZone = Annotated[str, AfterValidator(_timezone)]
 
-
 Names = Annotated[list[str], BeforeValidator(_as_list)]
-
 
 GroupBy = Literal["memory", "namespace", "pipeline"]
 
@@ -265,16 +259,13 @@ class PipelineOptions(Options):
 
 Name = Annotated[str, Tag("name")]
 
-
 ExecutorReference = Annotated[
     Name | Annotated[ExecutorOptions, Tag("options")], Discriminator(_name_or_options)
 ]
 
-
 ScheduleReference = Annotated[
     Name | Annotated[ScheduleOptions, Tag("options")], Discriminator(_name_or_options)
 ]
-
 
 LoggerReference = Annotated[
     Name | Annotated[LoggerOptions, Tag("options")], Discriminator(_name_or_options)

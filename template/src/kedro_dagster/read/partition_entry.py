@@ -146,7 +146,6 @@ _SPELLINGS = {"partitions": "partition_keys"}
 # No other class is made of what stands in a catalog: it would run at load, whatever it does
 _PARTS = (dg.PartitionsDefinition, dg.PartitionMapping, dg.DimensionPartitionMapping)
 
-
 _TABLES: Mapping[str, type] = {
     "partitions_defs": dg.PartitionsDefinition,
     "downstream_mappings_by_upstream_dimension": dg.DimensionPartitionMapping,

@@ -20,14 +20,11 @@ from ..doors.dagster import batch_writer, is_shown_by_dagster
 EVENT_LOG_LIMIT = 1_000
 """How many records of one step go to Dagster's event log; a database row each."""
 
-
 BATCH_DELAY = 0.1
 """Seconds after which a record is written at the latest, so that the UI shows a run as it goes."""
 
-
 BATCH_SIZE = 100
 """How many records are written by one statement at the most."""
-
 
 _here = threading.local()
 """Of each thread, whether it is writing to the event log."""

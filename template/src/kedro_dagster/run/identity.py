@@ -14,22 +14,17 @@ from kedro.io.core import generate_timestamp
 
 logger = logging.getLogger(__name__)
 
-
 RUN_ID_TAG = "kedro/run_id"
 """Tag of a Dagster run: the identity of its Kedro run, and the version of all it saves."""
-
 
 HOOKS_TAG = "kedro/pipeline_hooks"
 """Tag of a Dagster run: how far its pipeline hooks have come, and for which Dagster run."""
 
-
 MEMORY_TAG = "kedro/transient_in_memory"
 """Tag of a Dagster run: whether its transient datasets ended with its process."""
 
-
 CATALOG_TAG = ".dagster/kedro_catalog"
 """Hidden tag of a Dagster run: what ``before_pipeline_run`` has put into the catalog."""
-
 
 _CATALOG_TAG_LIMIT = 100_000
 """How many bytes a dataset in that tag may take: tags are read with each list of runs."""

@@ -21,7 +21,6 @@ from ..doors.kedro import RUN_ID_PARAM
 RUN_ID_TAG = "mlflow/run_id"
 """Tag of a Dagster run: the id of its MLflow run."""
 
-
 RUN_URL_TAG = "mlflow/run_url"
 """Tag of a Dagster run: where its MLflow run is, on the tracking server or ``kedro mlflow ui``."""
 
