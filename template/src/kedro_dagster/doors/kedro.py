@@ -24,6 +24,7 @@ from kedro.io import (
     CatalogProtocol,
     SharedMemoryDataset,
     Version,
+    data_catalog,
 )
 from kedro.io.core import generate_timestamp, parse_dataset_definition
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
@@ -195,6 +196,46 @@ def datasets_in(catalog: CatalogProtocol[Any, Any]) -> dict[str, tuple[Any, Any]
         name: (dataset, getattr(dataset, "_data", None))
         for name, dataset in catalog._datasets.items()
     }
+
+
+@contextmanager
+def datasets_put(
+    catalog: CatalogProtocol[Any, Any],
+) -> Iterator[dict[str, AbstractDataset[Any, Any]]]:
+    """Collect what is put into a catalog meanwhile, but not what it only builds to be looked at."""
+    before, found = datasets_in(catalog), dict[str, AbstractDataset[Any, Any]]()
+    with _collect_built() as built:
+        yield found
+    for name, (dataset, data) in datasets_in(catalog).items():
+        same = name in before and before[name][0] is dataset and before[name][1] is data
+        only_built = any(dataset is one for one in built)
+        if not (same or only_built) or (only_built and _holds_data(dataset)):
+            found[name] = dataset
+
+
+def _holds_data(dataset: Any) -> bool:
+    return isinstance(dataset, kedro.io.MemoryDataset) and dataset.exists()
+
+
+@contextmanager
+def _collect_built() -> Iterator[list[Any]]:
+    """Collect the datasets that catalogs build of their configuration."""
+    built: list[Any] = []
+    lazy: Any = getattr(data_catalog, "_LazyDataset", None)
+    if lazy is None:  # then all of them count as put there, which is right and slower
+        yield built
+        return
+    plain = lazy.materialize
+
+    def materialize(self: Any) -> Any:
+        built.append(plain(self))
+        return built[-1]
+
+    lazy.materialize = materialize
+    try:
+        yield built
+    finally:
+        lazy.materialize = plain
 
 
 def replace_quietly(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import dagster as dg
 from kedro.io.core import generate_timestamp
@@ -14,6 +15,7 @@ from ..run.identity import identity_of, tags_of
 from ..run.io_managers import KedroIOManager, TransientIOManager
 from ..run.kedro_run import KedroRun, reuse_run, run_in_this_process
 from ..run.selection import RunOptions
+from ..run.shared_storage import SharedStorage, load_state
 
 _CONFIG = {
     "runtime_params": dg.Field(
@@ -63,8 +65,11 @@ class KedroResource(dg.ResourceDefinition):
             tags = tags_of(instance, run_id)
         if identity := identity_of(tags, run_id):
             names = plan.pipeline_names(context.run.job_name)
+            storage = SharedStorage(context.all_resource_defs, instance, context.run)
+            state = partial(load_state, storage, tags)
             with reuse_run(
-                run_id, lambda: KedroRun(plan, identity, options, names, tags=tags)
+                run_id,
+                lambda: KedroRun(plan, identity, options, names, tags=tags, load_state=state),
             ) as run:
                 yield run
         else:

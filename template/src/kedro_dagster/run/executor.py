@@ -15,13 +15,14 @@ from ..doors import dagster as dagster_door
 from ..doors.kedro import datasets_in
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
+from .event_log import event_log
 from .forking import ProcessState, reasons_not_to_fork
-from .hooks import pipeline_hooks
+from .hooks import PipelineHooks, pipeline_hooks
 from .identity import identity_of, lost_with, new_identity, tags_of
 from .kedro_run import KedroRun
 from .processes import choose_start_method, forks_workers
-from .results import find_results
 from .selection import RunOptions, RunSelection, select_nodes
+from .shared_storage import SharedStorage, find_results, load_state, send_state
 from .worker_steps import StepRunner
 from .workers import ForkedWorkers, Note
 
@@ -120,13 +121,14 @@ class KedroExecutor(dg.Executor):
             selection.pipeline_names,
             single_process=single_process,
             tags=plan_context.dagster_run.tags,
+            load_state=partial(load_state, SharedStorage.of(plan_context), tags),
         )
         log = plan_context.log
         with pipeline_hooks(run, selection, instance, run_id, log, resumed=bool(resumed)) as hooks:
             if before:
-                steps = self._execute_forked(plan_context, execution_plan, run, before)
+                steps = self._execute_forked(plan_context, execution_plan, hooks, before)
             else:
-                steps = self._execute_steps(plan_context, execution_plan)
+                steps = self._execute_apart(plan_context, execution_plan, hooks)
             for event in steps:
                 if event.is_step_failure and hooks.failure is None:
                     hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
@@ -138,20 +140,21 @@ class KedroExecutor(dg.Executor):
         self,
         plan_context: PlanOrchestrationContext,
         execution_plan: ExecutionPlan,
-        run: KedroRun,
+        hooks: PipelineHooks,
         before: ProcessState,
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps in workers forked from this process, unless it must not be forked."""
+        run = hooks.run
         datasets = [(name, dataset) for name, (dataset, _) in datasets_in(run.catalog).items()]
         if reasons := list(reasons_not_to_fork(before, datasets)):
             plan_context.log.info(f"Each step has a process of its own: {'; '.join(reasons)}.")
-            yield from self._execute_steps(plan_context, execution_plan)
+            yield from self._execute_apart(plan_context, execution_plan, hooks)
             return
         context = self._inner_context(plan_context)
         execute = dagster_door.step_executor(context, execution_plan, self._inner)
         send_all = dagster_door.child_process()
         if execute is None or send_all is None:
-            yield from self._execute_steps(plan_context, execution_plan)
+            yield from self._execute_apart(plan_context, execution_plan, hooks)
             return
         workers = ForkedWorkers(
             StepRunner(run, context.run_id, context.instance, execute, send_all),
@@ -162,6 +165,18 @@ class KedroExecutor(dg.Executor):
             applied = dagster_door.processes_from(self._inner, workers)
             with applied() if applied else nullcontext():
                 yield from self._inner.execute(context, execution_plan)
+
+    def _execute_apart(
+        self,
+        plan_context: PlanOrchestrationContext,
+        execution_plan: ExecutionPlan,
+        hooks: PipelineHooks,
+    ) -> Iterator[dg.DagsterEvent]:
+        """Run the steps in processes that know of this one only what is stored for them."""
+        if hooks.datasets and not hooks.run.single_process:
+            with event_log(plan_context.log, plan_context.instance):
+                send_state(SharedStorage.of(plan_context), hooks.datasets)
+        return self._execute_steps(plan_context, execution_plan)
 
     def _execute_steps(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan

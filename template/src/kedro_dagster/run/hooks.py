@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
 from . import mlflow_run
 from .event_log import event_log
-from .identity import CATALOG_TAG, close_hooks, lost_with, new_identity, open_hooks, pack_datasets
+from .identity import close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
 from .selection import RunOptions, RunSelection, planned_steps, select_nodes
 from .transient import Release
@@ -28,12 +28,15 @@ class PipelineHooks:
         self.selection = selection
         self.failure: BaseException | None = None
         self.ended = False
+        self.datasets: Mapping[str, Any] = {}
+        """What ``before_pipeline_run`` has put into the catalog."""
 
     def before_pipeline_run(self) -> dict[str, str]:
-        """Call the hook; give tags for what it has opened, or put into the catalog."""
-        run, before = self.run, kedro_door.datasets_in(self.run.catalog)
+        """Call the hook; give tags for what it has opened."""
+        run = self.run
         try:
-            run.hook_manager.hook.before_pipeline_run(**self._arguments())
+            with kedro_door.datasets_put(run.catalog) as self.datasets:
+                run.hook_manager.hook.before_pipeline_run(**self._arguments())
         except BaseException:
             with mlflow_run.closing(run.hook_manager, "FAILED"):
                 raise
@@ -41,12 +44,6 @@ class PipelineHooks:
         tags = mlflow_run.opened(run.hook_manager)
         if run.single_process:
             run.release = Release(self.selection)
-        elif changed := {
-            name: dataset
-            for name, (dataset, data) in kedro_door.datasets_in(run.catalog).items()
-            if name not in before or before[name][0] is not dataset or before[name][1] is not data
-        }:
-            tags = {**tags, CATALOG_TAG: pack_datasets(changed, run.run_id)}
         return tags
 
     def end(self) -> None:

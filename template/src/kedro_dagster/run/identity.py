@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import logging
-import pickle
-import zlib
 from collections.abc import Mapping
-from typing import Any
 
 import dagster as dg
 from kedro.io.core import generate_timestamp
-
-logger = logging.getLogger(__name__)
 
 RUN_ID_TAG = "kedro/run_id"
 """Tag of a Dagster run: the identity of its Kedro run, and the version of all it saves."""
@@ -23,42 +16,8 @@ HOOKS_TAG = "kedro/pipeline_hooks"
 MEMORY_TAG = "kedro/transient_in_memory"
 """Tag of a Dagster run: whether its transient datasets ended with its process."""
 
-CATALOG_TAG = ".dagster/kedro_catalog"
-"""Hidden tag of a Dagster run: what ``before_pipeline_run`` has put into the catalog."""
-
-_CATALOG_TAG_LIMIT = 100_000
-"""How many bytes a dataset in that tag may take: tags are read with each list of runs."""
-
-
-def pack_datasets(datasets: Mapping[str, Any], run_id: str) -> str:
-    """Write datasets as a tag, for the other processes of a run."""
-    packed = {}
-    for name, dataset in datasets.items():
-        try:
-            content = pickle.dumps(dataset)
-        except Exception as error:  # noqa: BLE001  # whatever the user's class raises
-            reason: object = error
-        else:
-            if len(content) <= _CATALOG_TAG_LIMIT:
-                packed[name] = content
-                continue
-            reason = f"it has more than {_CATALOG_TAG_LIMIT} bytes"
-        logger.warning(
-            "Dataset %r, put into the catalog by a before_pipeline_run hook, does not reach steps "
-            "in other processes: %s. Put it there in after_catalog_created, called in each.",
-            name,
-            reason,
-        )
-    return f"{run_id} {base64.b85encode(zlib.compress(pickle.dumps(packed))).decode()}"
-
-
-def unpack_datasets(tag: str, run_id: str) -> dict[str, Any]:
-    """Read such a tag, unless it is one that a re-execution has inherited."""
-    owner, _, text = tag.partition(" ")
-    if owner != run_id:
-        return {}
-    packed = pickle.loads(zlib.decompress(base64.b85decode(text)))  # noqa: S301  # written above
-    return {name: pickle.loads(content) for name, content in packed.items()}  # noqa: S301
+STATE_TAG = "kedro/run_state"
+"""Tag of a Dagster run: that run, where its processes find more of its state in their storage."""
 
 
 def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_process: bool) -> str:

@@ -22,7 +22,6 @@ from ..doors import kedro as kedro_door
 from ..doors.dagster import PARENT_RUN_ID_TAG
 from ..plan.model import ProjectPlan, StepPlan, data_inputs, data_outputs, partitioned_in
 from ..plan.partitions import steps_for_keys
-from .identity import CATALOG_TAG, unpack_datasets
 from .selection import RunOptions, RunSelection
 from .transient import ElsewhereDataset, Release
 
@@ -48,11 +47,13 @@ class KedroRun:
         *,
         single_process: bool = False,
         tags: Mapping[str, str] | None = None,
+        load_state: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.plan = plan
         self.run_id = run_id
         self.options = options
         self.single_process = single_process
+        self._load_state = load_state
         self._pipeline_names = pipeline_names
         self.tags = tags or {}
         self.errors: dict[str, BaseException] = {}
@@ -97,7 +98,7 @@ class KedroRun:
         catalog = kedro_door.create_catalog(
             self.context, self._pipeline_names, self.run_id, self.options.load_versions
         )
-        for name, dataset in unpack_datasets(self.tags.get(CATALOG_TAG, ""), self.run_id).items():
+        for name, dataset in self._load_state().items():
             catalog[name] = dataset
         return catalog
 
