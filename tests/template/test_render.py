@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import keyword
 import re
 import shutil
@@ -263,6 +264,13 @@ def test_every_excluded_pattern_stands_alone(questions: dict[str, Any]) -> None:
     # Before Copier 9.18 a text of several patterns excluded nothing: seeds came back on update.
     assert "*" in "".join(questions["_exclude"])
     assert not [pattern for pattern in questions["_exclude"] if "\n" in pattern]
+
+
+def test_no_text_of_a_pattern_names_the_helper(questions: dict[str, Any]) -> None:
+    # Copier 9.8 leaves what the unrendered texts match out of the user's edits that it merges.
+    files = ["src/kedro_dagster/cli.py", "src/kedro_dagster/run/nodes.py"]
+    for text in questions["_skip_if_exists"]:
+        assert not fnmatch.filter(files, text), text
 
 
 def test_the_questions_fit_on_a_few_pages() -> None:

@@ -67,7 +67,8 @@ class Updated:
             self.write(edited, MINE + self.read(edited))
         self.errors = self.read(f"{HELPER}/errors.py").replace('"""The', '"""My', 1)
         self.write(f"{HELPER}/errors.py", self.errors)
-        for deleted in ("conf/base/dagster.yml", "tests/test_pipelines.py", f"{HELPER}/mlflow.py"):
+        module = f"{HELPER}/run/mlflow_run.py"
+        for deleted in ("conf/base/dagster.yml", "tests/test_pipelines.py", module):
             (path / deleted).unlink()
         for added in ("src/shop/mine.py", f"{HELPER}/mine.py"):
             self.write(added, MINE)
@@ -184,7 +185,7 @@ def test_updates_a_project_in_a_folder_of_a_repository_with_another_answers_file
     write_project(project)
     write_files(project, {ANSWERS: "_commit: v3\n_src_path: gh:a/b\n"})
     copy(releases, project, V1, own)
-    write_files(project, {f"{HELPER}/translator.py": MINE})
+    write_files(project, {f"{HELPER}/render/code_location.py": MINE})
     (project / "dg.toml").unlink()
     commit(tmp_path)
     before = hashes(tmp_path)
