@@ -73,7 +73,8 @@ class ForkedWorkers:
         self._nursery, theirs = multiprocessing.Pipe()
         # Python seeds it anew in a fork, which would undo what a hook has done
         random_state = random.getstate() if keep_random_state else None
-        arguments = (theirs, self._nursery, run_steps, random_state)
+        start_method = multiprocessing.get_start_method(allow_none=True)
+        arguments = (theirs, self._nursery, run_steps, random_state, start_method)
         context = multiprocessing.get_context("fork")
         self._process = context.Process(target=_nursery, args=arguments, name="kedro-nursery")
         with warnings.catch_warnings():
@@ -250,6 +251,7 @@ def _nursery(
     theirs: Connection,
     run_steps: Callable[[Connection], None],
     random_state: Any,
+    start_method: str | None,
 ) -> None:
     """Fork a worker when asked to, until the run worker is gone; then no worker may live on."""
     theirs.close()
@@ -270,7 +272,7 @@ def _nursery(
             connection.send(process.exitcode)
             continue
         ours, inner = multiprocessing.Pipe()
-        arguments = (inner, (ours, connection), run_steps, random_state)
+        arguments = (inner, (ours, connection), run_steps, random_state, start_method)
         process = context.Process(target=_worker, args=arguments, name="kedro-worker")
         process.start()
         inner.close()
@@ -288,9 +290,12 @@ def _worker(
     others: tuple[Connection, ...],
     run_steps: Callable[[Connection], None],
     random_state: Any,
+    start_method: str | None,
 ) -> None:
     for other in others:
         other.close()
+    # For the processes of nodes: that of its own start is what multiprocessing gives a process
+    multiprocessing.set_start_method(start_method, force=True)
     if random_state is not None:
         random.setstate(random_state)
     run_steps(connection)
