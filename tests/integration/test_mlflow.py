@@ -16,6 +16,7 @@ from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from fidelity.rich_project import RUN_ID
 from kedro_dagster.run import mlflow_run as bridge
 from projects import Project, make_project
 
@@ -104,7 +105,7 @@ from kedro.framework.hooks import hook_impl
 class ProjectHooks:
     @hook_impl
     def before_pipeline_run(self, run_params):
-        if run_params["pipeline_names"] == ["refused"]:
+        if "refused" in (run_params.get("pipeline_names") or [run_params.get("pipeline_name")]):
             raise RuntimeError("not today")
 """
 
@@ -246,7 +247,7 @@ class Tracking:
     def of_job(self, job: str) -> Run:
         """The MLflow run that is of the same Kedro run as a job's run."""
         run_id = self.tags(job)["kedro/run_id"]
-        (run,) = (run for run in self.runs() if run.data.tags.get("run_id") == run_id)
+        (run,) = (run for run in self.runs() if run.data.tags.get(RUN_ID) == run_id)
         return run
 
     def of_kedro(self, pipeline: str) -> Run:
@@ -254,14 +255,17 @@ class Tracking:
         (run,) = (
             run
             for run in self.runs()
-            if run.data.tags.get("pipeline_names") == str([pipeline])
+            if str([pipeline]) in (
+                run.data.tags.get("pipeline_names"),
+                str([run.data.tags.get("pipeline_name")]),  # before Kedro 1.2
+            )
             and "SequentialRunner" in run.data.tags["runner"]
         )
         return run
 
     def content(self, run: Run) -> dict[str, Any]:
         """All that a run has recorded, but for what tells one run from another."""
-        mine = ("mlflow.", "run_id", "runner")
+        mine = ("mlflow.", RUN_ID, "runner")
         return {
             "status": run.info.status,
             "params": run.data.params,
