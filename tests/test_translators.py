@@ -181,8 +181,12 @@ class OwnPipelines(PipelineTranslator):
     def job(self, job: Any) -> dg.JobDefinition:
         return super().job(job).with_hooks({told})
 
+    def schedule(self, job: Any) -> dg.ScheduleDefinition:
+        name = super().schedule(job).name
+        return dg.ScheduleDefinition(f"{name}_own", job_name=job.name, cron_schedule="@hourly")
 
-def test_ops_assets_and_jobs_are_made_in_ones_own_way(project: Project) -> None:
+
+def test_ops_assets_jobs_and_schedules_are_made_in_ones_own_way(project: Project) -> None:
     definitions = KedroProjectTranslator(
         project.path, node_translator=OwnNodes, pipeline_translator=OwnPipelines
     ).to_definitions()
@@ -193,6 +197,9 @@ def test_ops_assets_and_jobs_are_made_in_ones_own_way(project: Project) -> None:
     assert (op.tags, op.pool) == ({"daily": "", "nodes": "1"}, "own")
     assert op.description == "Runs convert__eu."
     assert job.hook_defs == {told}
+    (schedule,) = definitions.schedules or []
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert (schedule.name, schedule.cron_schedule) == ("all_schedule_own", "@hourly")
     total = definitions.resolve_asset_graph().get(dg.AssetKey("total"))
     assert total.group_name == "own"
     assert total.assets_def.op.tags == {"nodes": "1"}

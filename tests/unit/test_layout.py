@@ -31,6 +31,15 @@ def test_a_stage_uses_only_those_before_it(stage: str) -> None:
     assert used.isdisjoint(later)
 
 
+@pytest.mark.parametrize("stage", ["run", "render"])
+def test_a_run_reads_no_configuration(stage: str) -> None:
+    """The plan is complete: but for the code location, nobody after it asks the project."""
+    files = [file for file in (HELPER / stage).glob("*.py") if file.name != "code_location.py"]
+    used = {name for file in files for name in imported_stages(file) if name.startswith("read")}
+    allowed = {"read.dagster_yml", "read.partition_entry", "read.partition_keys"}
+    assert used <= allowed
+
+
 def test_each_folder_is_a_stage() -> None:
     folders = {file.parent.name for file in MODULES if file.parent != HELPER}
     assert folders == set(STAGES)

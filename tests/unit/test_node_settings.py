@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from kedro.pipeline import Pipeline, node
+from kedro.pipeline.node import Node
 
+from kedro_dagster.plan.model import StepSettings
 from kedro_dagster.plan.node_options import NodeOptionsResolver
 from kedro_dagster.read.dagster_yml import RetryOptions
 from kedro_dagster.read.messages import parse_config
@@ -34,17 +36,26 @@ def settings_of(text: str) -> NodeOptionsResolver:
     return NodeOptionsResolver(config.nodes, [PIPELINE])
 
 
-def told(settings: NodeOptionsResolver) -> dict[str, str]:
-    """The mistakes, by their place."""
-    return {".".join(path): message for path, message in settings.mistakes.items()}
+def told(settings: NodeOptionsResolver, *nodes: Node) -> dict[str, str]:
+    """The mistakes about nodes that share a step, by their place."""
+    mistakes: dict[tuple[str, ...], str] = {}
+    settings.settings_of(nodes, mistakes)
+    return {".".join(path): message for path, message in mistakes.items()}
+
+
+def of(settings: NodeOptionsResolver, *nodes: Node) -> StepSettings:
+    """The settings of nodes that share a step, about which there is no mistake."""
+    mistakes: dict[tuple[str, ...], str] = {}
+    found = settings.settings_of(nodes, mistakes)
+    assert not mistakes
+    assert not settings.mistakes
+    return found
 
 
 def pools(text: str) -> list[str | None]:
     """The pools of the three nodes, each in a step of its own."""
     settings = settings_of(text)
-    found = [settings.of((one,)).pool for one in PIPELINE.nodes]
-    assert not settings.mistakes
-    return found
+    return [of(settings, one).pool for one in PIPELINE.nodes]
 
 
 @pytest.mark.parametrize(
@@ -84,13 +95,14 @@ def test_the_most_specific_key_wins_whatever_the_order(less: str, more: str, fli
 
 
 def test_each_setting_and_each_tag_is_decided_by_itself() -> None:
-    settings = settings_of(
+    found = settings_of(
         """
         "*": {pool: all, retry_policy: {max_retries: 3, delay: 1, backoff: linear}}
         tag:slow: {tags: {queue: slow, limits: {memory: 1Gi}, rank: 1}}
         learn.deep.train: {pool: gpu, tags: {limits: {memory: 8Gi, cpu: [1]}}}
         """
-    ).of((TRAIN,))
+    )
+    settings = of(found, TRAIN)
     assert settings.pool == "gpu"
     assert settings.retry_policy == RetryOptions(max_retries=3, delay=1, backoff="LINEAR")
     assert dict(settings.tags) == {
@@ -107,15 +119,13 @@ def test_null_takes_a_setting_away() -> None:
         clean: {pool: null, retry_policy: null, tags: {queue: null}}
         """
     )
-    found = settings.of((CLEAN,))
+    found = of(settings, CLEAN)
     assert (found.pool, found.retry_policy, found.tags) == (None, None, (("other", "x"),))
-    assert not settings.mistakes
 
 
 def test_keys_that_are_as_specific_must_agree() -> None:
     settings = settings_of("{tag:slow: {pool: a}, tag:io: {pool: b}}")
-    settings.of((CLEAN,))
-    assert told(settings) == {
+    assert told(settings, CLEAN) == {
         "nodes.tag:io.pool": (
             "node 'clean' has another value from 'tag:slow', which is as specific. Write this "
             "setting under the node's name."
@@ -146,13 +156,12 @@ def test_keys_that_are_as_specific_may_give_the_same_or_yield_to_another(text: s
 )
 def test_a_step_of_several_nodes_has_what_any_of_them_has_for_itself(text: str, pool: str) -> None:
     settings = settings_of(text)
-    assert settings.of((CLEAN, TRAIN)).pool == pool
-    assert not settings.mistakes
+    assert of(settings, CLEAN, TRAIN).pool == pool
 
 
 def test_a_step_of_several_nodes_has_the_tags_of_all() -> None:
     settings = settings_of("{clean: {tags: {a: 1}}, 'learn.*': {tags: {b: 2}}}")
-    assert settings.of((CLEAN, TRAIN)).tags == (("a", "1"), ("b", "2"))
+    assert of(settings, CLEAN, TRAIN).tags == (("a", "1"), ("b", "2"))
 
 
 def test_nodes_that_share_a_step_must_agree() -> None:
@@ -162,13 +171,12 @@ def test_nodes_that_share_a_step_must_agree() -> None:
         learn.deep.train: {retry_policy: {max_retries: 2}, tags: {size: 2}}
         """
     )
-    settings.of((CLEAN, TRAIN))
     message = (
         "nodes 'clean' and 'learn.deep.train' share a step, and 'clean' has another value (from "
         "'clean'). Give both the same, or make two steps of them: save what passes between them, "
         "or leave out 'group_by'."
     )
-    assert told(settings) == {
+    assert told(settings, CLEAN, TRAIN) == {
         "nodes.learn.deep.train.retry_policy": message,
         "nodes.learn.deep.train.tags.size": message,
     }

@@ -15,7 +15,8 @@ from kedro.pipeline.node import Node
 
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.make import make_plan
-from kedro_dagster.plan.model import JobPlan, ProjectPlan, StepPlan
+from kedro_dagster.plan.model import JobPlan, ProjectPlan, SchedulePlan, StepPlan
+from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
 from kedro_dagster.read.project import KedroProject
 
@@ -54,21 +55,60 @@ def plan_of(
     )
     assert not mistakes
     named = {"__default__": Pipeline(pipelines)} if isinstance(pipelines, list) else pipelines
-    project = KedroProject(
+    return make_plan(project_of(named, config, {**entries, **(catalog or {})}, parameters))
+
+
+def project_of(
+    pipelines: Mapping[str, Pipeline],
+    config: KedroDagsterConfig,
+    catalog: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> KedroProject:
+    return KedroProject(
         path=Path(),
         package_name="shop",
         env=None,
-        pipelines=named,
+        pipelines=pipelines,
         import_failures={},
         catalog=CatalogConfigResolver(
-            {**entries, **(catalog or {})}, None, DataCatalog.default_runtime_patterns
+            dict(catalog or {}), None, DataCatalog.default_runtime_patterns
         ),
         parameters=parameters or {},
         config=config,
         config_files=(),
         catalog_files=(),
     )
-    return make_plan(project)
+
+
+def test_a_plan_says_all_that_is_rendered_and_run() -> None:
+    config, mistakes = parse_config(
+        {
+            "executors": {"two": {"multiprocess": {"max_concurrent": 2}}},
+            "schedules": {"nightly": {"cron_schedule": "@daily"}},
+            "loggers": {"brief": {"level": "ERROR"}},
+            "jobs": {
+                "named": {
+                    "pipeline": {},
+                    "executor": "two",
+                    "schedule": "nightly",
+                    "loggers": ["brief", {"level": "DEBUG"}],
+                },
+                "in_place": {"pipeline": {}, "schedule": {"cron_schedule": "@hourly"}},
+            },
+        }
+    )
+    assert not mistakes
+    plan = make_plan(project_of({"__default__": Pipeline(CHAIN)}, config))
+    assert not hasattr(plan.project, "config")
+    named, in_place = plan.jobs["named"], plan.jobs["in_place"]
+    assert (named.executor, in_place.executor) == (config.executors["two"], None)
+    assert named.schedule == SchedulePlan("nightly", config.schedules["nightly"])
+    assert in_place.schedule is not None
+    assert in_place.schedule.name == "in_place_schedule"
+    assert {name: one.level for name, one in named.loggers.items()} == {
+        "brief": "ERROR",
+        "logger_1": "DEBUG",
+    }
 
 
 def nodes_of(steps: Mapping[str, Any] | JobPlan) -> list[list[str]]:

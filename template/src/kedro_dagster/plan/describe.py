@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..read.dagster_yml import ExecutorOptions, ScheduleOptions
 from .model import JobPlan, ProjectPlan, StepPlan, StepSettings
 
 
@@ -20,13 +19,10 @@ def describe(plan: ProjectPlan) -> str:
 
 
 def _options(job: JobPlan) -> Iterator[str]:
-    yield f"pipeline {' + '.join(job.options.pipeline.names)}"
-    executor, schedule = job.options.executor, job.options.schedule
-    kind = executor.kind if isinstance(executor, ExecutorOptions) else executor
-    yield f"executor {kind or 'of the code location'}"
-    if schedule:
-        cron = schedule.cron_schedule if isinstance(schedule, ScheduleOptions) else schedule
-        yield f"schedule {cron}"
+    yield f"pipeline {' + '.join(job.options.names)}"
+    yield f"executor {job.executor.kind if job.executor else 'of the code location'}"
+    if job.schedule:
+        yield f"schedule {job.schedule.name}"
     yield f"{len(job.steps)} step{'' if len(job.steps) == 1 else 's'}"
 
 

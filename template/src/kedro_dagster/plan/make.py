@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kedro.pipeline import Pipeline
+
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
 from .executors import check_executors
 from .grouping import cycle_message, find_cycle, group_graph, group_nodes
-from .model import JobPlan, ProjectPlan
+from .model import AssetStepPlan, JobPlan, ProjectPlan
 from .node_options import NodeOptionsResolver
 from .partitions import job_partitioning
+from .references import executor_of, loggers_of, schedules_of_jobs
 from .select import select_pipelines
-from .steps import plan_asset_steps, plan_job_steps
+from .steps import StepPlanner
 
 
 def make_plan(project: KedroProject) -> ProjectPlan:
@@ -33,49 +36,73 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     datasets_are_known = len(mistakes) == before
     if datasets_are_known:
         check_mappings(project, pipelines.values(), datasets, mistakes)
-    mappings_fit = len(mistakes) == before
-    settings, jobs = _node_settings(project), {}
-    for name, pipeline in pipelines.items():
-        options = project.config.jobs[name]
-        groups = group_nodes(options, pipeline, datasets)
-        if cycle := find_cycle(group_graph([group for _, group in groups])):
-            mistakes.add(("jobs", name, "group_by"), cycle_message(cycle))
-        if not mappings_fit:
-            continue  # what a step is depends on what its datasets are
-        try:
-            partitioning, fans_out = job_partitioning(options, pipeline, datasets)
-            found = plan_job_steps(name, groups, datasets, settings, fans_out)
-        except ValueError as error:
-            mistakes.add(("jobs", name, "pipeline"), str(error))
-            continue
-        jobs[name] = JobPlan(name, options, pipeline, tuple(found), partitioning)
+    steps = StepPlanner(datasets, _node_options(project), {})
+    jobs = _plan_jobs(project, pipelines, steps, mistakes, plans_steps=len(mistakes) == before)
+    asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
-    asset_plans = (
-        plan_asset_steps(pipelines, datasets, settings, jobs) if datasets_are_known else []
-    )
-    for path, message in settings.mistakes.items():
+        asset_steps = steps.asset_steps(pipelines.values(), reserved=jobs)
+    for path, message in {**steps.options.mistakes, **steps.mistakes}.items():
         mistakes.add(path, message)
     mistakes.check()
-    asset_steps = {plan.step.name: plan for plan in asset_plans}
-    made = {name for asset_step in asset_steps.values() for name in asset_step.upstream}
+    made = {name for asset_step in asset_steps for name in asset_step.upstream}
     return ProjectPlan(
-        project=project,
+        project=project.source,
         datasets=datasets,
         jobs=jobs,
-        asset_steps=asset_steps,
+        asset_steps={asset_step.step.name: asset_step for asset_step in asset_steps},
         external=tuple(
             name for name, dataset in datasets.items() if dataset.persisted and name not in made
         ),
         parameters=flatten_parameters(project.parameters),
+        sensors=project.config.sensors,
     )
 
 
-def _node_settings(project: KedroProject) -> NodeOptionsResolver:
-    settings = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
-    if settings.mistakes:  # which are none where a pipeline that no job runs has such nodes
-        settings = NodeOptionsResolver(project.config.nodes, project.load_all_pipelines().values())
-    return settings
+def _plan_jobs(
+    project: KedroProject,
+    pipelines: Mapping[str, Pipeline],
+    planner: StepPlanner,
+    mistakes: Mistakes,
+    *,
+    plans_steps: bool,
+) -> dict[str, JobPlan]:
+    """Plan the jobs; their steps only where it is known what their datasets are."""
+    config, jobs = project.config, {}
+    schedules = schedules_of_jobs(config)
+    for name, pipeline in pipelines.items():
+        options = config.jobs[name]
+        groups = group_nodes(options, pipeline, planner.datasets)
+        if cycle := find_cycle(group_graph([group for _, group in groups])):
+            mistakes.add(("jobs", name, "group_by"), cycle_message(cycle))
+        if not plans_steps:
+            continue
+        try:
+            partitioning, fans_out = job_partitioning(options, pipeline, planner.datasets)
+            steps = planner.job_steps(name, groups, fans_out)
+        except ValueError as error:
+            mistakes.add(("jobs", name, "pipeline"), str(error))
+            continue
+        jobs[name] = JobPlan(
+            name=name,
+            options=options.pipeline,
+            pipeline=pipeline,
+            steps=steps,
+            partitioning=partitioning,
+            executor=executor_of(config, options),
+            schedule=schedules.get(name),
+            loggers=loggers_of(config, options),
+            description=options.description,
+            tags=options.tags,
+        )
+    return jobs
+
+
+def _node_options(project: KedroProject) -> NodeOptionsResolver:
+    options = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
+    if options.mistakes:  # which are none where a pipeline that no job runs has such nodes
+        options = NodeOptionsResolver(project.config.nodes, project.load_all_pipelines().values())
+    return options
 
 
 def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

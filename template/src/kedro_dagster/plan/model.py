@@ -16,10 +16,17 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..doors.kedro import strip_transcoding
-from ..read.dagster_yml import JobOptions, RetryOptions
+from ..read.dagster_yml import (
+    ExecutorOptions,
+    LoggerOptions,
+    PipelineOptions,
+    RetryOptions,
+    ScheduleOptions,
+    SensorOptions,
+)
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
-from ..read.project import KedroProject
+from ..read.source import ProjectSource
 
 Nodes: TypeAlias = tuple[Node, ...]
 
@@ -117,22 +124,45 @@ class StepPlan:
 
 
 @dataclass(frozen=True)
+class SchedulePlan:
+    """When a job runs by itself.
+
+    Args:
+        name: The schedule's name.
+        options: What ``dagster.yml`` says of it.
+    """
+
+    name: str
+    options: ScheduleOptions
+
+
+@dataclass(frozen=True)
 class JobPlan:
     """A job: the steps of a filtered pipeline.
 
     Args:
         name: The job's name.
-        options: What ``dagster.yml`` says of it.
+        options: Which pipelines it is of, and by what they are filtered.
         pipeline: The pipeline it runs.
         steps: Its steps, in an order in which they could run.
         partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
+        executor: Its executor; ``None`` for that of the code location.
+        schedule: When it runs by itself.
+        loggers: Its loggers, by the name they have in its run config.
+        description: What the UI says of it.
+        tags: Dagster tags of its runs.
     """
 
     name: str
-    options: JobOptions
+    options: PipelineOptions
     pipeline: Pipeline
     steps: tuple[StepPlan, ...]
     partitioning: Partitioning | None = None
+    executor: ExecutorOptions | None = None
+    schedule: SchedulePlan | None = None
+    loggers: Mapping[str, LoggerOptions] = field(default_factory=dict)
+    description: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
@@ -181,23 +211,25 @@ class AssetStepPlan:
 
 @dataclass(frozen=True)
 class ProjectPlan:
-    """All that is rendered as Dagster objects.
+    """All that is rendered as Dagster objects, and all that runs: nothing is read later.
 
     Args:
-        project: The project it was made of.
+        project: Where the project is, and how its pipelines are imported.
         datasets: The datasets of all jobs.
         jobs: The jobs by name.
         asset_steps: The steps of the asset layer, by the name of their op.
         external: Persisted datasets that no step of the asset layer makes.
         parameters: The value of ``parameters`` and of each ``params:`` name.
+        sensors: The sensors for new partitions, by name.
     """
 
-    project: KedroProject
+    project: ProjectSource
     datasets: Mapping[str, DatasetPlan]
     jobs: Mapping[str, JobPlan]
     asset_steps: Mapping[str, AssetStepPlan]
     external: tuple[str, ...]
     parameters: Mapping[str, Any] = field(repr=False)
+    sensors: Mapping[str, SensorOptions] = field(default_factory=dict)
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:
@@ -207,7 +239,7 @@ class ProjectPlan:
     def pipeline_names(self, job_name: str) -> list[str]:
         """The registered pipelines that a run is of; ``__default__`` for assets."""
         job = self.jobs.get(job_name)
-        return job.options.pipeline.names if job else ["__default__"]
+        return job.options.names if job else ["__default__"]
 
     def kedro_steps(self, job_name: str) -> set[str]:
         """The names of the ops that run Kedro nodes, in a job of this plan or in any other."""

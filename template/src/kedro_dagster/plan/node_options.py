@@ -34,7 +34,10 @@ class _Choice(NamedTuple):
 
 
 class NodeOptionsResolver:
-    """Finds the settings of steps: each one from the most specific key that gives it."""
+    """Finds the settings of steps: each one from the most specific key that gives it.
+
+    ``mistakes`` has the keys that mean no node.
+    """
 
     def __init__(self, entries: Mapping[str, NodeOptions], pipelines: Iterable[Pipeline]) -> None:
         nodes = [node for pipeline in pipelines for node in pipeline.nodes] if entries else []
@@ -59,22 +62,22 @@ class NodeOptionsResolver:
                 alike = kinds.get(kind) or names
                 self.mistakes["nodes", key] = hints.add_to(message, key, alike)
 
-    def of(self, nodes: Nodes) -> StepSettings:
+    def settings_of(self, nodes: Nodes, mistakes: dict[KeyPath, str]) -> StepSettings:
         """Find the settings of the nodes that share a step.
 
         What a node has only from a pattern for all of them, ``*``, yields to what another one has
-        for itself. Else they must agree; where they do not, that is added to ``mistakes``.
+        for itself. Else they must agree; where they do not, that is added to the mistakes.
         """
         found: dict[KeyPath, tuple[Node, _Choice]] = {}
         for node in nodes if self._values else ():
-            for path, choice in self._of_node(node).items():
+            for path, choice in self._of_node(node, mistakes).items():
                 if path not in found or found[path][1].rank[0] == _FOR_ALL:
                     found[path] = node, choice
                     continue
                 first, chosen = found[path]
                 if choice.rank[0] != _FOR_ALL and choice.value != chosen.value:
                     place = ("nodes", choice.key, *path)
-                    self.mistakes.setdefault(
+                    mistakes.setdefault(
                         place,
                         f"nodes {first.name!r} and {node.name!r} share a step, and "
                         f"{first.name!r} has another value (from {chosen.key!r}). Give both the "
@@ -85,7 +88,7 @@ class NodeOptionsResolver:
         others = {path[0]: one.value for path, (_, one) in found.items() if not path[1:]}
         return StepSettings(tags=tuple(tags), **others)
 
-    def _of_node(self, node: Node) -> dict[KeyPath, _Choice]:
+    def _of_node(self, node: Node, mistakes: dict[KeyPath, str]) -> dict[KeyPath, _Choice]:
         """The settings of a node, each under the keys that lead to it from the node's own."""
         found: dict[KeyPath, _Choice] = {}
         for rank, key in sorted(self._matching(node), reverse=True):
@@ -93,7 +96,7 @@ class NodeOptionsResolver:
                 choice = found.setdefault(path, _Choice(rank, key, value))
                 if choice.rank == rank and choice.value != value:
                     place = ("nodes", key, *path)
-                    self.mistakes.setdefault(
+                    mistakes.setdefault(
                         place,
                         f"node {node.name!r} has another value from {choice.key!r}, which is as "
                         "specific. Write this setting under the node's name.",

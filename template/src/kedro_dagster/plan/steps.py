@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
+from ..errors import KeyPath
 from .grouping import find_cycle, group_by_memory, group_label, merge_cycles
 from .model import (
     AssetStepPlan,
@@ -25,42 +26,97 @@ from .node_options import NodeOptionsResolver
 from .partitions import steps_per_partition
 
 
-def plan_job_steps(
-    job: str,
-    groups: Sequence[tuple[str, Nodes]],
-    datasets: Mapping[str, DatasetPlan],
-    settings: NodeOptionsResolver,
-    fans_out: bool,
-) -> list[StepPlan]:
-    """Make the steps of a job."""
+@dataclass(frozen=True)
+class StepPlanner:
+    """Makes the steps of jobs and of assets.
+
+    Args:
+        datasets: The datasets of all jobs.
+        options: Finds the settings of steps.
+        mistakes: Where nodes that share a step disagree about its settings; added to.
+    """
+
+    datasets: Mapping[str, DatasetPlan]
+    options: NodeOptionsResolver
+    mistakes: dict[KeyPath, str]
+
+    def job_steps(
+        self, job: str, groups: Sequence[tuple[str, Nodes]], fans_out: bool
+    ) -> tuple[StepPlan, ...]:
+        """Make the steps of a job."""
+        datasets, readers, steps = self.datasets, _readers(groups), list[StepPlan]()
+        for index, (label, group) in enumerate(groups):
+            outputs = tuple(
+                dict.fromkeys(
+                    output
+                    for node in group
+                    for output in data_outputs(node)
+                    if datasets[output].persisted or readers[output] != {index}
+                )
+            )
+            name, settings = node_identifier(label), self.options.settings_of(group, self.mistakes)
+            fan = steps_per_partition(group, datasets) if fans_out else [((), {})]
+            for keys, scopes in fan:
+                step = "__".join((name, *map(key_identifier, keys)))
+                steps.append(StepPlan(step, group, _inputs(group), outputs, scopes, keys, settings))
+            if fan[0][0]:
+                nothing = (one for one in outputs if datasets[one].kind is DatasetKind.NOTHING)
+                steps += map(_gather, nothing)
+        names = _names(steps, reserved=[job])
+        return tuple(
+            replace(step, name=name, op=op_name(job, name))
+            for step, name in zip(steps, names, strict=True)
+        )
+
+    def asset_steps(
+        self, pipelines: Iterable[Pipeline], reserved: Iterable[str]
+    ) -> list[AssetStepPlan]:
+        """Make the step of each asset; where several pipelines make it, that of the largest."""
+        made: set[str] = set()
+        found: list[AssetStepPlan] = []
+        for pipeline in sorted(pipelines, key=lambda pipeline: -len(pipeline.nodes)):
+            if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
+                continue
+            groups = group_by_memory(pipeline.nodes, self.datasets)
+            for group in merge_cycles(groups, pipeline.nodes):
+                sources = _upstream(group, self.datasets)
+                upstream = {asset: sources[asset] for asset in sources if asset not in made}
+                made.update(upstream)
+                for part in _same_partitions(upstream, self.datasets):
+                    whole = part.keys() == sources.keys()
+                    found.append(self._asset_step(group, part, whole))
+        found = _without_cycles(found)
+        names = _names([plan.step for plan in found], reserved)
+        return [
+            replace(plan, step=replace(plan.step, name=name, op=name))
+            for plan, name in zip(found, names, strict=True)
+        ]
+
+    def _asset_step(
+        self, group: Nodes, upstream: Mapping[str, tuple[str, ...]], whole: bool
+    ) -> AssetStepPlan:
+        name = node_identifier(group_label(group))
+        if not whole:  # there may be a step for the other assets
+            name = with_digest(name, *sorted(upstream))
+        settings = self.options.settings_of(group, self.mistakes)
+        step = StepPlan(
+            f"{name}__assets", group, _inputs(group), tuple(upstream), settings=settings
+        )
+        outputs = (output for node in group for output in data_outputs(node))
+        transient = frozenset(name for name in outputs if not self.datasets[name].persisted)
+        return AssetStepPlan(
+            step, upstream, transient, self.datasets[next(iter(upstream))].partitioning
+        )
+
+
+def _readers(groups: Sequence[tuple[str, Nodes]]) -> Mapping[str, set[int]]:
+    """For each dataset, the places of the groups that read it."""
     readers: dict[str, set[int]] = defaultdict(set)
     for index, (_, group) in enumerate(groups):
         for node in group:
-            for read in data_inputs(node):
-                readers[read].add(index)
-    steps = []
-    for index, (label, group) in enumerate(groups):
-        outputs = tuple(
-            dict.fromkeys(
-                output
-                for node in group
-                for output in data_outputs(node)
-                if datasets[output].persisted or readers[output] != {index}
-            )
-        )
-        fan = steps_per_partition(group, datasets) if fans_out else [((), {})]
-        name, inputs, found = node_identifier(label), _inputs(group), settings.of(group)
-        for keys, scopes in fan:
-            step_name = "__".join((name, *map(key_identifier, keys)))
-            steps.append(StepPlan(step_name, group, inputs, outputs, scopes, keys, found))
-        if fan[0][0]:
-            nothing = (one for one in outputs if datasets[one].kind is DatasetKind.NOTHING)
-            steps += map(_gather, nothing)
-    names = _names(steps, reserved=[job])
-    return [
-        replace(step, name=name, op=op_name(job, name))
-        for step, name in zip(steps, names, strict=True)
-    ]
+            for name in data_inputs(node):
+                readers[name].add(index)
+    return readers
 
 
 def _inputs(group: Nodes) -> tuple[str, ...]:
@@ -84,49 +140,6 @@ def _names(steps: Sequence[StepPlan], reserved: Iterable[str]) -> list[str]:
         if counts[step.name] > 1
         else step.name
         for step in steps
-    ]
-
-
-def plan_asset_steps(
-    pipelines: Mapping[str, Pipeline],
-    datasets: Mapping[str, DatasetPlan],
-    settings: NodeOptionsResolver,
-    reserved: Iterable[str],
-) -> list[AssetStepPlan]:
-    """Find the step that makes each asset; where several pipelines do, the largest has the say."""
-    made: set[str] = set()
-    found: list[AssetStepPlan] = []
-    for pipeline in sorted(pipelines.values(), key=lambda pipeline: -len(pipeline.nodes)):
-        if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
-            continue
-        for group in merge_cycles(group_by_memory(pipeline.nodes, datasets), pipeline.nodes):
-            sources = _upstream(group, datasets)
-            upstream = {asset: sources[asset] for asset in sources if asset not in made}
-            transient = frozenset(
-                output
-                for node in group
-                for output in data_outputs(node)
-                if not datasets[output].persisted
-            )
-            made.update(upstream)
-            for part in _same_partitions(upstream, datasets):
-                name = node_identifier(group_label(group))
-                if part.keys() != sources.keys():  # there may be a step for the others
-                    name = with_digest(name, *sorted(part))
-                step = StepPlan(
-                    f"{name}__assets",
-                    group,
-                    _inputs(group),
-                    tuple(part),
-                    settings=settings.of(group),
-                )
-                partitioning = datasets[next(iter(part))].partitioning
-                found.append(AssetStepPlan(step, part, transient, partitioning))
-    found = _without_cycles(found)
-    names = _names([plan.step for plan in found], reserved)
-    return [
-        replace(plan, step=replace(plan.step, name=name, op=name))
-        for plan, name in zip(found, names, strict=True)
     ]
 
 

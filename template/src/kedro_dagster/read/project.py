@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.machinery import ModuleSpec
@@ -18,23 +18,16 @@ from kedro.framework.project import configure_project, settings, validate_settin
 from kedro.framework.project import pipelines as registered_pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.io import CatalogConfigResolver
-from kedro.io.core import generate_timestamp
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
 from kedro.utils import find_kedro_project
 
-from ..doors import kedro as kedro_door
-from ..errors import KeyPath, PipelineLoadError, ProjectNotFoundError
+from ..errors import KeyPath, ProjectNotFoundError
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
 from .messages import parse_config
-from .outlines import OutlinedNode, find_nodes, load, send_to_runs
-from .registry import (
-    describe_cause,
-    failed_import,
-    load_pipelines,
-    pipelines_of_jobs,
-)
+from .outlines import load, send_to_runs
+from .registry import describe_cause, load_pipelines, pipelines_of_jobs
+from .source import ProjectSource, call_hooks, conf_source
 
 
 @dataclass(frozen=True)
@@ -78,42 +71,15 @@ class KedroProject:
         if len(wanted) > 1 and hasattr(registered_pipelines, "set_requested"):
             send_to_runs(self.package_name, {name: self.pipelines[name] for name in wanted})
 
-    def import_pipelines(self, names: Collection[str]) -> None:
-        """Import pipelines of which only the outlines are known; ``__default__`` are all."""
-        known = self.pipelines
-        wanted = known.keys() if "__default__" in names else known.keys() & names
-        nodes = (self.imported_node(node) for name in wanted for node in known[name].nodes)
-        if not any(isinstance(node, OutlinedNode) for node in nodes):
-            return
-        imported, failures = load_pipelines(self.package_name, set(wanted), self._call_hooks)
-        for name in wanted:
-            if name not in imported:
-                why = failed_import(name, failures) or "reload the code location."
-                raise PipelineLoadError(f"Pipeline {name!r} is not registered any more: {why}")
-            self._imported.update(find_nodes(name, known[name], imported[name]))
-
-    def imported(self, pipeline: Pipeline) -> Pipeline:
-        """A pipeline as it is imported by now: with its functions."""
-        if not self._imported:  # there are no outlines in this process
-            return pipeline
-        return Pipeline(list(map(self.imported_node, pipeline.nodes)))
-
-    def imported_node(self, node: Node) -> Node:
-        """A node as it is imported by now: with its function."""
-        return self._imported.get(id(node), node)
-
-    @cached_property
-    def _imported(self) -> dict[int, Node]:
-        """What runs for the nodes of outlines, by their identity."""
-        return {}
-
     def _call_hooks(self) -> None:
         call_hooks(self.path, self.package_name, self.env)
 
     @cached_property
-    def conf_source(self) -> str:
-        """The configuration folder, as Kedro's session wants it."""
-        return conf_source(self.path)
+    def source(self) -> ProjectSource:
+        """What a run needs of it."""
+        return ProjectSource(
+            self.path, self.package_name, self.env, conf_source(self.path), self.pipelines
+        )
 
 
 def read_project(
@@ -194,21 +160,3 @@ def _find_spec(package: str) -> ModuleSpec | None:
         return importlib.util.find_spec(package)
     except (ImportError, ValueError):  # of a package around it
         return None
-
-
-def call_hooks(path: Path, package: str, env: str | None) -> None:
-    """Create a context as ``kedro run`` does, by which the project's hooks are called."""
-    session = kedro_door.open_session(
-        project_path=str(path),
-        package_name=package,
-        conf_source=conf_source(path),
-        run_id=generate_timestamp(),
-        env=env,
-        runtime_params={},
-    )
-    session.load_context()
-
-
-def conf_source(path: Path) -> str:
-    """The configuration folder of a project."""
-    return str(path / settings.CONF_SOURCE)

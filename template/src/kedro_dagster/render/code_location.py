@@ -67,7 +67,7 @@ class KedroProjectTranslator:
                 pipeline_error_sensor(self.plan),
                 *(
                     new_partitions_sensor(self.plan, name, options)
-                    for name, options in self.project.config.sensors.items()
+                    for name, options in self.plan.sensors.items()
                 ),
             ],
             resources={

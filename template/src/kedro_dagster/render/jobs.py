@@ -11,7 +11,6 @@ from dagster._check import not_none
 
 from ..plan.model import JobPlan, ProjectPlan, StepPlan
 from ..plan.names import KEDRO
-from ..read.dagster_yml import ExecutorOptions, LoggerOptions, ScheduleOptions
 from ..run.executor import with_kedro_hooks
 from .executors import executor_definition
 from .loggers import logger_definition
@@ -29,7 +28,6 @@ class PipelineTranslator:
     def __init__(self, plan: ProjectPlan, nodes: NodeTranslator) -> None:
         self.plan = plan
         self.nodes = nodes
-        self._config = plan.project.config
 
     def jobs(self) -> list[dg.JobDefinition]:
         """All jobs."""
@@ -46,7 +44,7 @@ class PipelineTranslator:
         """
         graph = dg.GraphDefinition(
             name=job.name,
-            description=job.options.description or _description(job),
+            description=job.description or _description(job),
             node_defs=[self.nodes.op(step) for step in job.steps],
             # Of the steps that can run, Dagster takes the one that comes first in Kedro's order
             dependencies={
@@ -58,55 +56,34 @@ class PipelineTranslator:
                 for index, step in enumerate(job.steps)
             },
         )
-        loggers = self._loggers(job)
+        executor = executor_definition(job.executor) if job.executor else None
         return graph.to_job(
-            executor_def=self._executor(job),
-            tags=job.options.tags,
+            executor_def=with_kedro_hooks(executor, self.plan) if executor else None,
+            tags=job.tags,
             logger_defs={
                 name: logger_definition(f"{job.name}.{name}", options)
-                for name, options in loggers.items()
+                for name, options in job.loggers.items()
             },
-            config=self._run_config(job) or None,
+            config=_run_config(job) or None,
             partitions_def=job.partitioning.definition if job.partitioning else None,
         )
 
     def schedules(self) -> list[dg.ScheduleDefinition]:
         """The schedules of all jobs that have one."""
-        named: dict[str, int] = {}
-        for job in self.plan.jobs.values():
-            if isinstance(job.options.schedule, str):
-                named[job.options.schedule] = named.get(job.options.schedule, 0) + 1
-        schedules = []
-        taken = {*self._config.schedules, *self._config.sensors}
+        return [self.schedule(job) for job in self.plan.jobs.values() if job.schedule]
 
-        def named_after(job: JobPlan, name: str) -> str:
-            name = f"{job.name}_{name}"
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            return name
-
-        for job in self.plan.jobs.values():
-            reference = job.options.schedule
-            if isinstance(reference, str):
-                name = reference if named[reference] == 1 else named_after(job, reference)
-                schedules.append(self.schedule(job, name, self._config.schedules[reference]))
-            elif reference is not None:
-                schedules.append(self.schedule(job, named_after(job, "schedule"), reference))
-        return schedules
-
-    def schedule(self, job: JobPlan, name: str, options: ScheduleOptions) -> dg.ScheduleDefinition:
-        """Make a schedule.
+    def schedule(self, job: JobPlan) -> dg.ScheduleDefinition:
+        """Make the schedule of a job.
 
         Args:
-            job: The job it starts.
-            name: Its name; a schedule of several jobs is one for each, named after both.
-            options: What ``dagster.yml`` says of it.
+            job: The job, which has one.
 
         Returns:
             The schedule.
         """
-        run_config = self._run_config(job, options.runtime_params)
+        schedule = not_none(job.schedule)
+        options = schedule.options
+        run_config = _run_config(job, options.runtime_params)
         definition = job.partitioning.definition if job.partitioning else None
 
         def requests(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
@@ -115,7 +92,7 @@ class PipelineTranslator:
                 yield dg.RunRequest(run_key, run_config=run_config, partition_key=key)
 
         return dg.ScheduleDefinition(
-            name=name,
+            name=schedule.name,
             job_name=job.name,
             cron_schedule=options.cron_schedule,
             execution_timezone=options.execution_timezone,
@@ -140,37 +117,22 @@ class PipelineTranslator:
                 found[identifier] = sources[0]
         return found
 
-    def _executor(self, job: JobPlan) -> dg.ExecutorDefinition | None:
-        options = job.options.executor
-        if options is None:
-            return None  # the code location's
-        if not isinstance(options, ExecutorOptions):
-            options = self._config.executors[options]
-        return with_kedro_hooks(executor_definition(options), self.plan)
 
-    def _loggers(self, job: JobPlan) -> dict[str, LoggerOptions]:
-        return {
-            reference if isinstance(reference, str) else f"logger_{index}": (
-                self._config.loggers[reference] if isinstance(reference, str) else reference
-            )
-            for index, reference in enumerate(job.options.loggers)
-        }
-
-    def _run_config(self, job: JobPlan, runtime_params: Any = None) -> dict[str, Any]:
-        """The config that a run has unless it is given another: its loggers are on."""
-        config: dict[str, Any] = {}
-        if job.options.loggers:
-            config["loggers"] = {name: {} for name in self._loggers(job)}
-        if runtime_params:
-            config["resources"] = {KEDRO: {"config": {"runtime_params": runtime_params}}}
-        return config
+def _run_config(job: JobPlan, runtime_params: Any = None) -> dict[str, Any]:
+    """The config that a run has unless it is given another: its loggers are on."""
+    config: dict[str, Any] = {}
+    if job.loggers:
+        config["loggers"] = {name: {} for name in job.loggers}
+    if runtime_params:
+        config["resources"] = {KEDRO: {"config": {"runtime_params": runtime_params}}}
+    return config
 
 
 def _description(job: JobPlan) -> str:
     """What the UI says of a job that has no description: which nodes it runs."""
-    options = job.options.pipeline
-    filters = [f"{key}: {', '.join(values)}" for key, values in options.filters.items() if values]
-    return "; ".join((f"Kedro pipeline {' + '.join(options.names)}", *filters))
+    given = job.options.filters.items()
+    filters = [f"{key}: {', '.join(values)}" for key, values in given if values]
+    return "; ".join((f"Kedro pipeline {' + '.join(job.options.names)}", *filters))
 
 
 def _due_keys(

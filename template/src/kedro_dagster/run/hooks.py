@@ -88,7 +88,7 @@ class PipelineHooks:
     def run_params(self) -> dict[str, Any]:
         """What Kedro's pipeline hooks are told of the run; as there, what is not given is empty."""
         run, selection = self.run, self.selection
-        options = selection.job.options.pipeline if selection.job else None
+        options = selection.job.options if selection.job else None
         filters = {key: value or [] for key, value in options.filters.items()} if options else {}
         names = [node.name for node in selection.pipeline.nodes]
         whole = selection.job is not None and selection.pipeline is selection.job.pipeline

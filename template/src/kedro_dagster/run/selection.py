@@ -35,7 +35,7 @@ class RunSelection:
     @property
     def pipeline_names(self) -> list[str]:
         """The registered pipelines the run is of; ``__default__`` for assets."""
-        return self.job.options.pipeline.names if self.job else ["__default__"]
+        return self.job.options.names if self.job else ["__default__"]
 
 
 @dataclass(frozen=True)
