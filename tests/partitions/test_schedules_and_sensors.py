@@ -164,7 +164,7 @@ class ProjectHooks:
     @hook_impl
     def after_context_created(self, context):
         OmegaConf.register_new_resolver("bucket", lambda name: f"data/bucket/{name}")
-        context.config_loader["credentials"] = {"inbox": {"auto_mkdir": True}}
+        context.config_loader["credentials"] = {"inbox": {"token": "a token"}}
 """
 WATCHED = """\
 files:
