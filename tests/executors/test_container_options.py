@@ -41,7 +41,7 @@ def mistakes(
         catalog_files=(),
     )
     found = Mistakes(project)
-    check_executors(project, found)
+    check_executors(config, found)
     return [str(mistake).partition(": ")[2] for mistake in found]
 
 

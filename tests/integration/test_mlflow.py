@@ -255,7 +255,8 @@ class Tracking:
         (run,) = (
             run
             for run in self.runs()
-            if str([pipeline]) in (
+            if str([pipeline])
+            in (
                 run.data.tags.get("pipeline_names"),
                 str([run.data.tags.get("pipeline_name")]),  # before Kedro 1.2
             )

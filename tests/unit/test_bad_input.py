@@ -10,6 +10,7 @@ import pytest
 
 from kedro_dagster import KedroProjectTranslator
 from kedro_dagster.errors import DagsterConfigError, KedroDagsterError
+from kedro_dagster.plan.describe import describe
 from projects import OMEGACONF, Project, make_project
 
 PIPELINES = """\
@@ -105,6 +106,36 @@ def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
     )
     schedules = KedroProjectTranslator(project.path).to_definitions().schedules or ()
     assert {schedule.name for schedule in schedules} == {"a_schedule", "a_schedule_"}
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("in_process", "in_process"),
+        ("multiprocess", "multiprocess"),
+        ("multiprocess_executor", "multiprocess"),
+        ("dagster.in_process_executor", "in_process"),
+    ],
+)
+def test_an_executor_of_dagsters_needs_no_definition(
+    project: Project, word: str, name: str
+) -> None:
+    write(project, "conf/base/dagster.yml", f"jobs: {{all: {{pipeline: {{}}, executor: {word}}}}}")
+    translator = KedroProjectTranslator(project.path)
+    assert translator.to_definitions().get_job_def("all").executor_def.name == name
+    assert f"executor {word}," in describe(translator.plan)
+
+
+def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
+    project: Project,
+) -> None:
+    write(
+        project,
+        "conf/base/dagster.yml",
+        "executors: {in_process: multiprocess}\njobs: {all: {pipeline: {}, executor: in_process}}",
+    )
+    definitions = KedroProjectTranslator(project.path).to_definitions()
+    assert definitions.get_job_def("all").executor_def.name == "multiprocess"
 
 
 @pytest.mark.parametrize(
@@ -218,6 +249,20 @@ def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
         (
             "executors: {fast: in_process}\njobs: {all: {pipeline: {}, executor: fats}}",
             "jobs.all.executor: 'fats' is not defined in 'executors'. Did you mean 'fast'?",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, executor: multiproces}}",
+            (
+                "jobs.all.executor: 'multiproces' is not defined in 'executors'. Did you mean "
+                "'multiprocess' or 'multiprocess_executor' or 'in_process'?"
+            ),
+        ),
+        (
+            "jobs: {all: {pipeline: {}, executor: nowhere.executor}}",
+            (
+                "jobs.all.executor: executor 'nowhere.executor' needs a package that is not "
+                "installed (No module named 'nowhere'). Install it: pip install nowhere"
+            ),
         ),
         (
             "jobs: {all: {pipeline: {}, schedule: nightly}}",
@@ -355,6 +400,13 @@ def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
             (
                 "loggers.audit.handlers.file.formatter: 'plane' is not defined in 'formatters'. "
                 "Did you mean 'plain'?"
+            ),
+        ),
+        (
+            "loggers: {audit: {handlers: [{class: logging.FileHandlr}]}}",
+            (
+                "loggers.audit.handlers.0.class: 'logging.FileHandlr' cannot be imported: No "
+                "module named 'logging.FileHandlr'. Write one like 'logging.StreamHandler'."
             ),
         ),
     ],

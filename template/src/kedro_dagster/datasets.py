@@ -195,6 +195,10 @@ def _current_spelling(dataset: Any) -> Any:
     return dataset
 
 
+NOTHING_OUTPUT = "nothing"
+"""A value for a node to return for a :class:`DagsterNothingDataset`; any other does as well."""
+
+
 class DagsterNothingDataset(AbstractDataset[Any, None]):
     """A dataset without data: it makes one node wait for another.
 

@@ -1,18 +1,11 @@
-"""Names: what a Kedro dataset or node is called in Dagster, and which functions are the same."""
+"""Names: what a Kedro dataset or node is called in Dagster."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 
-from dagster._core.definitions.utils import DISALLOWED_NAMES
-
 INVALID_CHARACTER = re.compile(r"[^A-Za-z0-9_]")
-
-
-def is_dagster_name(name: str) -> bool:
-    """Whether Dagster takes a name for a job, a schedule or an op."""
-    return bool(name) and not INVALID_CHARACTER.search(name) and name not in DISALLOWED_NAMES
 
 
 def format_dataset_name(name: str) -> str:

@@ -10,9 +10,10 @@ import dagster as dg
 from kedro.pipeline import Pipeline
 
 from ..errors import KeyPath
-from ..read.dagster_yml import LoggerOptions
+from ..read.dagster_yml import KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
+from .executors import EXECUTORS, find_executor
 from .model import DatasetPlan, JobPlan, data_inputs, data_outputs, partitioned_in
 from .partitions import check_mapping
 
@@ -79,13 +80,13 @@ def check_sensors(
             mistakes.add((*place, "job"), message)
 
 
-def check_references(project: KedroProject, mistakes: Mistakes) -> None:
+def check_references(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
     """Look for executors, schedules and loggers that jobs name and nobody defines."""
-    config = project.config
     faulty = {mistake.path[:2] for mistake in mistakes}
     for job, options in config.jobs.items():
+        executor = None if find_executor(config, job) else options.executor
         references: list[tuple[str, str, Any, Mapping[str, Any]]] = [
-            ("executor", "executors", options.executor, config.executors),
+            ("executor", "executors", executor, {**config.executors, **EXECUTORS}),
             ("schedule", "schedules", options.schedule, config.schedules),
             *(("loggers", "loggers", logger, config.loggers) for logger in options.loggers),
         ]
@@ -95,12 +96,12 @@ def check_references(project: KedroProject, mistakes: Mistakes) -> None:
                 mistakes.add(("jobs", job, key), message, name, defined)
 
 
-def check_loggers(project: KedroProject, mistakes: Mistakes) -> None:
+def check_loggers(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
     """Look for loggers whose handlers are not there, or name what is not there."""
     loggers: dict[KeyPath, LoggerOptions] = {
-        ("loggers", name): options for name, options in project.config.loggers.items()
+        ("loggers", name): options for name, options in config.loggers.items()
     }
-    for name, job in project.config.jobs.items():
+    for name, job in config.jobs.items():
         for index, options in enumerate(job.loggers):
             if isinstance(options, LoggerOptions):
                 loggers["jobs", name, "loggers", str(index)] = options

@@ -6,89 +6,64 @@ import importlib
 import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-from dagster._config.errors import (
-    FieldNotDefinedErrorData,
-    FieldsNotDefinedErrorData,
-    RuntimeMismatchErrorData,
-)
-from dagster._config.validate import validate_config
 
 from ..errors import KeyPath, did_you_mean
-from ..read.dagster_yml import ExecutorOptions
+from ..read.dagster_yml import ExecutorOptions, KedroDagsterConfig
 from ..read.mistakes import Mistakes
-from ..read.project import KedroProject
 
+_PATHS = {
+    "in_process": "dagster.in_process_executor",
+    "multiprocess": "dagster.multiprocess_executor",
+    "dask": "dagster_dask.dask_executor",
+    "celery": "dagster_celery.celery_executor",
+    "docker": "dagster_docker.docker_executor",
+    "k8s": "dagster_k8s.k8s_job_executor",
+    "k8s_job": "dagster_k8s.k8s_job_executor",
+    "celery_docker": "dagster_celery_docker.celery_docker_executor",
+    "celery_k8s": "dagster_celery_k8s.celery_k8s_job_executor",
+    "celery_k8s_job": "dagster_celery_k8s.celery_k8s_job_executor",
+}
 
-@dataclass(frozen=True)
-class ExecutorKind:
-    """An executor that ``dagster.yml`` can name.
-
-    Args:
-        names: What it may be called there.
-        path: Where the ``dagster.ExecutorDefinition`` is.
-        package: What to install for it.
-    """
-
-    names: tuple[str, ...]
-    path: str
-    package: str = "dagster"
-
-
-EXECUTOR_KINDS = (
-    ExecutorKind(("in_process", "in_process_executor"), "dagster.in_process_executor"),
-    ExecutorKind(("multiprocess", "multiprocess_executor"), "dagster.multiprocess_executor"),
-    ExecutorKind(("dask", "dask_executor"), "dagster_dask.dask_executor", "dagster-dask"),
-    ExecutorKind(("celery", "celery_executor"), "dagster_celery.celery_executor", "dagster-celery"),
-    ExecutorKind(("docker", "docker_executor"), "dagster_docker.docker_executor", "dagster-docker"),
-    ExecutorKind(
-        ("k8s", "k8s_executor", "k8s_job", "k8s_job_executor"),
-        "dagster_k8s.k8s_job_executor",
-        "dagster-k8s",
-    ),
-    ExecutorKind(
-        ("celery_docker", "celery_docker_executor"),
-        "dagster_celery_docker.celery_docker_executor",
-        "dagster-celery-docker",
-    ),
-    ExecutorKind(
-        ("celery_k8s", "celery_k8s_executor", "celery_k8s_job", "celery_k8s_job_executor"),
-        "dagster_celery_k8s.celery_k8s_job_executor",
-        "dagster-celery-k8s",
-    ),
-)
+EXECUTORS = {**_PATHS, **{f"{name}_executor": path for name, path in _PATHS.items()}}
+"""Where the ``dagster.ExecutorDefinition`` of a name is; of any other, the name is the path."""
 
 _POD_TAG = "dagster-k8s/config"
 
 
-def check_executors(project: KedroProject, mistakes: Mistakes) -> None:
+def find_executor(config: KedroDagsterConfig, job: str) -> tuple[KeyPath, ExecutorOptions] | None:
+    """The executor of a job, and where it is written; none where its name is nobody's."""
+    executor, path = config.jobs[job].executor, ("jobs", job, "executor")
+    if isinstance(executor, ExecutorOptions):
+        return path, executor
+    if executor in config.executors:
+        return ("executors", executor), config.executors[executor]
+    if executor and (executor in EXECUTORS or "." in executor):  # one of Dagster's own
+        return path, ExecutorOptions.model_validate(executor)
+    return None
+
+
+def check_executors(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
     """Look for mistakes in the executors that jobs use."""
-    executors: dict[KeyPath, ExecutorOptions] = {}
-    for name, job in project.config.jobs.items():
-        if isinstance(job.executor, ExecutorOptions):
-            executors["jobs", name, "executor"] = job.executor
-        elif job.executor in project.config.executors:
-            executors["executors", job.executor] = project.config.executors[job.executor]
-    for path, options in executors.items():
+    found = dict(filter(None, (find_executor(config, job) for job in config.jobs)))
+    for path, executor in found.items():
         try:
-            definition = import_executor(options.kind)
+            schema = import_executor(executor.kind).config_schema
         except ValueError as error:
             mistakes.add(path, str(error))
         else:
-            schema = definition.config_schema.config_type
-            _check_options((*path, options.kind), schema, options.options, mistakes)
-    _check_pods(project, mistakes)
+            _check_options((*path, executor.kind), schema, executor.options, mistakes)
+    _check_pods(config, mistakes)
 
 
-def _check_pods(project: KedroProject, mistakes: Mistakes) -> None:
+def _check_pods(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
     """Look for mistakes in the pods of single nodes, if an executor has loaded dagster-k8s."""
     k8s = sys.modules.get("dagster_k8s.job")
     if k8s is None:
         return
-    for name, options in project.config.nodes.items():
+    for name, options in config.nodes.items():
         tag = options.tags.get(_POD_TAG)
         if not tag:
             continue
@@ -108,27 +83,34 @@ def _check_options(
     path: KeyPath, schema: Any, options: Mapping[str, Any], mistakes: Mistakes
 ) -> None:
     """Hold options against Dagster's own schema, and say what is wrong in plain words."""
-    for error in validate_config(schema, options).errors or ():
-        keys, data = tuple(error.stack.levels), error.error_data
-        unknown: Sequence[str] = ()
-        if isinstance(data, FieldNotDefinedErrorData):
-            unknown = [data.field_name]
-        elif isinstance(data, FieldsNotDefinedErrorData):
-            unknown = data.field_names
-        for name in unknown:
-            known = _option_names(schema, keys)
-            mistakes.add((*path, *keys, name), "unknown key.", name, known)
-        if unknown:
-            continue
-        if isinstance(data, RuntimeMismatchErrorData) and data.config_type_snap.given_name:
+    for error in _schema_errors(schema, options):
+        place, data = (*path, *error.stack.levels[3:]), error.error_data
+        kind = error.reason.name
+        if kind in ("FIELD_NOT_DEFINED", "FIELDS_NOT_DEFINED"):
+            for name in getattr(data, "field_names", None) or [data.field_name]:
+                known = _option_names(schema, error.stack.levels[3:])
+                mistakes.add((*place, name), "unknown key.", name, known)
+        elif kind == "RUNTIME_TYPE_MISMATCH" and data.config_type_snap.given_name:
             wanted = data.config_type_snap.given_name
-            message = f"{data.value_rep} is not valid: its type must be {wanted}."
-            mistakes.add((*path, *keys), message)
+            mistakes.add(place, f"{data.value_rep} is not valid: its type must be {wanted}.")
         else:
-            mistakes.add((*path, *keys), error.message.replace("root:", ""))
+            mistakes.add(place, error.message.replace("root:ops:options:config:", ""))
+
+
+def _schema_errors(schema: Any, options: Mapping[str, Any]) -> Sequence[Any]:
+    """What Dagster says of options for an op of this schema."""
+    op = dg.OpDefinition(lambda: None, "options", config_schema=schema)
+    job = dg.GraphDefinition("job", node_defs=[op]).to_job()
+    try:
+        dg.validate_run_config(job, {"ops": {"options": {"config": options}}})
+    except dg.DagsterInvalidConfigError as error:
+        # A variable that is not set here may be set where runs are
+        return [one for one in error.errors if one.reason.name != "FAILED_POST_PROCESSING"]
+    return ()
 
 
 def _option_names(schema: Any, keys: Iterable[str]) -> Collection[str]:
+    schema = getattr(schema, "config_type", schema)
     for key in keys:
         schema = schema.fields[key].config_type
         while hasattr(schema, "inner_type"):
@@ -139,20 +121,19 @@ def _option_names(schema: Any, keys: Iterable[str]) -> Collection[str]:
 
 def import_executor(name: str) -> dg.ExecutorDefinition:
     """Import an executor by its name in ``dagster.yml``."""
-    kinds = {known: kind for kind in EXECUTOR_KINDS for known in kind.names}
-    kind = kinds.get(name) or ExecutorKind((name,), name, name.partition(".")[0])
-    module, _, attribute = kind.path.rpartition(".")
+    module, _, attribute = EXECUTORS.get(name, name).rpartition(".")
     if not module:
         raise ValueError(
-            f"there is no executor {name!r}. {did_you_mean(name, kinds)} Any other is named by "
+            f"there is no executor {name!r}. {did_you_mean(name, EXECUTORS)} Any other is named by "
             "its dotted path."
         )
     try:
         definition = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
+        package = module.partition(".")[0].replace("_", "-")
         raise ValueError(
             f"executor {name!r} needs a package that is not installed ({error}). Install it: "
-            f"pip install {kind.package}"
+            f"pip install {package}"
         ) from error
     except AttributeError as error:
         raise ValueError(f"there is no {attribute!r} in module {module}.") from error

@@ -14,12 +14,12 @@ from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
-from .executors import check_executors
+from .executors import check_executors, find_executor
 from .grouping import cycle_message, find_cycle, group_graph, group_nodes
 from .model import AssetStepPlan, JobPlan, ProjectPlan
 from .node_options import NodeOptionsResolver
 from .partitions import job_partitioning
-from .references import executor_of, loggers_of, schedules_of_jobs
+from .references import loggers_of, schedules_of_jobs
 from .select import select_pipelines
 from .steps import StepPlanner
 
@@ -27,9 +27,9 @@ from .steps import StepPlanner
 def make_plan(project: KedroProject) -> ProjectPlan:
     """Plan a project, or tell of all mistakes in its configuration."""
     mistakes = Mistakes(project)
-    check_executors(project, mistakes)
-    check_loggers(project, mistakes)
-    check_references(project, mistakes)
+    check_executors(project.config, mistakes)
+    check_loggers(project.config, mistakes)
+    check_references(project.config, mistakes)
     pipelines = select_pipelines(project, mistakes)
     before = len(mistakes)
     datasets = plan_datasets(project, pipelines.values(), mistakes)
@@ -89,7 +89,7 @@ def _plan_jobs(
             pipeline=pipeline,
             steps=steps,
             partitioning=partitioning,
-            executor=executor_of(config, options),
+            executor=found[1] if (found := find_executor(config, name)) else None,
             schedule=schedules.get(name),
             loggers=loggers_of(config, options),
             description=options.description,

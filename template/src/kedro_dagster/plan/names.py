@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
+from ..read.values import is_dagster_name
 from ..utils import (
     INVALID_CHARACTER,
     digest,
     format_dataset_name,
     format_node_name,
-    is_dagster_name,
     unformat_asset_name,
 )
 

@@ -1,4 +1,4 @@
-"""What jobs name of the rest of ``dagster.yml``: their executors, schedules and loggers."""
+"""What jobs name of the rest of ``dagster.yml``: their schedules and loggers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..read.dagster_yml import (
-    ExecutorOptions,
     JobOptions,
     KedroDagsterConfig,
     LoggerOptions,
     ScheduleOptions,
 )
 from .model import SchedulePlan
-
-
-def executor_of(config: KedroDagsterConfig, options: JobOptions) -> ExecutorOptions | None:
-    """The executor of a job; ``None`` for that of the code location."""
-    executor = options.executor
-    return config.executors.get(executor) if isinstance(executor, str) else executor
 
 
 def loggers_of(config: KedroDagsterConfig, options: JobOptions) -> Mapping[str, LoggerOptions]:

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, get_args
-from zoneinfo import available_timezones
+from typing import Annotated, Any, Literal
 
-from dagster import DagsterInvalidDefinitionError
-from dagster._utils.schedules import is_valid_cron_schedule
-from dagster._utils.tags import is_valid_tag_key, normalize_tags
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -23,100 +15,19 @@ from pydantic import (
     model_validator,
 )
 
-from ..utils import is_dagster_name
-from ..versions import __version__
-
-
-def _dagster_name(value: str) -> str:
-    if not is_dagster_name(value):
-        raise ValueError(
-            f"{value!r} cannot be a name in Dagster. Use letters, digits and underscores, and no "
-            "word of Python's own."
-        )
-    return value
-
-
-def _cron(value: Any) -> Any:
-    crons = value if isinstance(value, list) else [value]
-    if not all(isinstance(cron, str) for cron in crons) or not is_valid_cron_schedule(value):
-        raise ValueError(
-            f"{value!r} is not a cron schedule. Write five fields (minute, hour, day of month, "
-            "month, day of week), such as '0 6 * * 1-5', or '@daily'."
-        )
-    return value
-
-
-def _timezone(value: str) -> str:
-    zones = available_timezones()
-    if value not in zones:
-        (close,) = get_close_matches(value, zones, n=1) or ["Europe/Paris"]
-        raise ValueError(f"{value!r} is not a time zone. Write one like {close!r}.")
-    return value
-
-
-def _helper_version(value: str) -> str:
-    try:
-        fits = SpecifierSet(value, prereleases=True).contains(__version__)
-    except InvalidSpecifier:
-        raise ValueError(f"{value!r} is no range of versions. Write one like '>=0.1'.") from None
-    if not fits:
-        raise ValueError(
-            f"this file is written for kedro_dagster {value}, and the one in use is {__version__}. "
-            "Run `copier update`, or correct the range."
-        )
-    return value
-
-
-def _pool(value: str) -> str:
-    if not value or any(map(str.isspace, value)):
-        raise ValueError(f"{value!r} cannot be a pool. Write a word without spaces.")
-    return value
-
-
-def _op_tags(value: dict[str, Any]) -> dict[str, str | None]:
-    """Write tags as Dagster does: what is no text becomes JSON."""
-    for key in value:
-        if key == "dagster/concurrency_key":
-            raise ValueError(f"{key!r} is no tag to set here. Write a 'pool' instead.")
-        if not is_valid_tag_key(key):
-            raise ValueError(
-                f"{key!r} cannot be a tag in Dagster. Use up to 63 letters, digits, '_', '-' and "
-                "'.', with a namespace before a '/' if you like."
-            )
-    try:
-        given = normalize_tags({key: one for key, one in value.items() if one is not None})
-    except DagsterInvalidDefinitionError as error:
-        raise ValueError(str(error)) from error
-    return {key: given.get(key) for key in value}
-
-
-def _upper(value: Any) -> Any:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _level(value: Any) -> Any:
-    return value.upper() if isinstance(value, str) and value.upper() in LEVELS else value
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, int)) else value
-
-
-def _name_or_options(value: Any) -> str:
-    return "name" if isinstance(value, str) else "options"
-
-
-Level = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
-
-LEVELS = get_args(Level)
-
-DagsterName = Annotated[str, AfterValidator(_dagster_name)]
-
-Cron = Annotated[str | list[str], BeforeValidator(_cron)]
-
-TimeZone = Annotated[str, AfterValidator(_timezone)]
-
-Names = Annotated[list[str], BeforeValidator(_as_list)]
+from .values import (
+    AnyCaseBackoff,
+    AnyCaseJitter,
+    AnyCaseLevel,
+    Cron,
+    DagsterName,
+    Handlers,
+    HelperVersion,
+    Names,
+    OpTags,
+    Pool,
+    TimeZone,
+)
 
 GroupBy = Literal["memory", "namespace", "pipeline"]
 
@@ -172,15 +83,13 @@ class LoggerOptions(Options):
 
     Args:
         level: Lowest level it lets through (``log_level`` is the same).
-        handlers: Handlers by name.
+        handlers: Handlers, by name or in a list.
         formatters: Formatters by name, for the handlers.
         filters: Filters by name, for the handlers.
     """
 
-    level: Annotated[Level, BeforeValidator(_level)] = Field(
-        default="INFO", validation_alias=AliasChoices("level", "log_level")
-    )
-    handlers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    level: AnyCaseLevel = Field(default="INFO", validation_alias=AliasChoices("level", "log_level"))
+    handlers: Handlers = Field(default_factory=dict)
     formatters: dict[str, dict[str, Any]] = Field(default_factory=dict)
     filters: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -257,16 +166,17 @@ class PipelineOptions(Options):
         return self.model_dump(exclude={"pipeline_name", "pipeline_names"})
 
 
-Name = Annotated[str, Tag("name")]
+def _name_or_options(value: Any) -> str:
+    return "name" if isinstance(value, str) else "options"
 
+
+Name = Annotated[str, Tag("name")]
 ExecutorReference = Annotated[
     Name | Annotated[ExecutorOptions, Tag("options")], Discriminator(_name_or_options)
 ]
-
 ScheduleReference = Annotated[
     Name | Annotated[ScheduleOptions, Tag("options")], Discriminator(_name_or_options)
 ]
-
 LoggerReference = Annotated[
     Name | Annotated[LoggerOptions, Tag("options")], Discriminator(_name_or_options)
 ]
@@ -277,7 +187,7 @@ class JobOptions(Options):
 
     Args:
         pipeline: Which nodes it runs.
-        executor: Name of one of ``executors``, or one written in place.
+        executor: Name of one of ``executors``, or of one that Dagster has; or one written in place.
         schedule: Name of one of ``schedules``, or one written in place.
         loggers: Names of ``loggers``, or loggers written in place.
         group_by: Which nodes share a step: all nodes between which values are passed in memory,
@@ -310,8 +220,8 @@ class RetryOptions(Options):
 
     max_retries: int = Field(default=1, ge=0)
     delay: float | None = Field(default=None, ge=0)
-    backoff: Annotated[Literal["LINEAR", "EXPONENTIAL"] | None, BeforeValidator(_upper)] = None
-    jitter: Annotated[Literal["FULL", "PLUS_MINUS"] | None, BeforeValidator(_upper)] = None
+    backoff: AnyCaseBackoff | None = None
+    jitter: AnyCaseJitter | None = None
 
     @model_validator(mode="after")
     def _delay_to_vary(self) -> RetryOptions:
@@ -330,8 +240,8 @@ class NodeOptions(Options):
     """
 
     retry_policy: RetryOptions | None = None
-    pool: Annotated[str, AfterValidator(_pool)] | None = None
-    tags: Annotated[dict[str, Any], AfterValidator(_op_tags)] = Field(default_factory=dict)
+    pool: Pool | None = None
+    tags: OpTags = Field(default_factory=dict)
 
 
 class SensorOptions(Options):
@@ -366,7 +276,7 @@ class KedroDagsterConfig(Options):
         jobs: Jobs by their Dagster name.
     """
 
-    requires_helper: Annotated[str, AfterValidator(_helper_version)] = ""
+    requires_helper: HelperVersion = ""
     dev: DevOptions = Field(default_factory=DevOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
     schedules: dict[DagsterName, ScheduleOptions] = Field(default_factory=dict)

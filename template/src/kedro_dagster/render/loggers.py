@@ -9,11 +9,6 @@ import dagster as dg
 from ..read.dagster_yml import LoggerOptions
 
 
-def getLogger(name: str | None = None) -> logging.Logger:  # noqa: N802
-    """Get a logger whose records show in Dagster: any logger of Python's does."""
-    return logging.getLogger(name)
-
-
 def logger_definition(name: str, options: LoggerOptions) -> dg.LoggerDefinition:
     """Make a Dagster logger of the words of :func:`logging.config.dictConfig`."""
 

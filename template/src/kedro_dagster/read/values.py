@@ -1,0 +1,126 @@
+"""Values in ``dagster.yml`` that Dagster decides on: each is tried on a definition of Dagster's."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+import dagster as dg
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import AfterValidator, BeforeValidator
+
+from ..versions import __version__
+
+
+def is_dagster_name(value: str) -> bool:
+    """Whether Dagster takes a name for a job, an op or an input."""
+    try:
+        dg.GraphDefinition(name=value)
+    except dg.DagsterInvalidDefinitionError:
+        return False
+    return True
+
+
+def _dagster_name(value: str) -> str:
+    if not is_dagster_name(value):
+        raise ValueError(
+            f"{value!r} cannot be a name in Dagster. Use letters, digits and underscores, and no "
+            "word of Python's own."
+        )
+    return value
+
+
+def _cron(value: Any) -> Any:
+    try:
+        dg.ScheduleDefinition(name="name", job_name="job", cron_schedule=value)
+    except Exception:  # noqa: BLE001  # it depends on the type of what is given
+        raise ValueError(
+            f"{value!r} is not a cron schedule. Write five fields (minute, hour, day of month, "
+            "month, day of week), such as '0 6 * * 1-5', or '@daily'."
+        ) from None
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, LookupError, OSError):
+        (close,) = get_close_matches(value, available_timezones(), n=1) or ["Europe/Paris"]
+        message = f"{value!r} is not a time zone. Write one like {close!r}."
+        raise ValueError(message) from None
+    return value
+
+
+def _helper_version(value: str) -> str:
+    try:
+        fits = SpecifierSet(value, prereleases=True).contains(__version__)
+    except InvalidSpecifier:
+        raise ValueError(f"{value!r} is no range of versions. Write one like '>=0.1'.") from None
+    if not fits:
+        raise ValueError(
+            f"this file is written for kedro_dagster {value}, and the one in use is {__version__}. "
+            "Run `copier update`, or correct the range."
+        )
+    return value
+
+
+def _pool(value: str) -> str:
+    if not value or any(map(str.isspace, value)):
+        raise ValueError(f"{value!r} cannot be a pool. Write a word without spaces.")
+    return value
+
+
+def _op_tags(value: dict[str, Any]) -> dict[str, str | None]:
+    """Write tags as Dagster does: what is no text becomes JSON."""
+    for key in value:
+        if key == "dagster/concurrency_key":
+            raise ValueError(f"{key!r} is no tag to set here. Write a 'pool' instead.")
+        try:
+            dg.AssetSpec("asset", tags={key: ""})  # an op would only warn of the key
+        except dg.DagsterInvalidDefinitionError:
+            raise ValueError(
+                f"{key!r} cannot be a tag in Dagster. Use up to 63 letters, digits, '_', '-' and "
+                "'.', with a namespace before a '/' if you like."
+            ) from None
+    given = {key: one for key, one in value.items() if one is not None}
+    try:
+        tags = dg.OpDefinition(lambda: None, "op", tags=given).tags
+    except dg.DagsterInvalidDefinitionError as error:
+        raise ValueError(str(error)) from error
+    return {key: tags.get(key) for key in value}
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int)) else value
+
+
+def _by_name(value: Any) -> Any:
+    """A list is as good as names that nobody uses."""
+    return dict(enumerate(value)) if isinstance(value, list) else value
+
+
+Level = Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]
+
+LEVELS = get_args(Level)
+
+
+def _level(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) and value.upper() in LEVELS else value
+
+
+AnyCaseLevel = Annotated[Level, BeforeValidator(_level)]
+AnyCaseBackoff = Annotated[Literal["LINEAR", "EXPONENTIAL"], BeforeValidator(_upper)]
+AnyCaseJitter = Annotated[Literal["FULL", "PLUS_MINUS"], BeforeValidator(_upper)]
+Cron = Annotated[str | list[str], BeforeValidator(_cron)]
+DagsterName = Annotated[str, AfterValidator(_dagster_name)]
+Handlers = Annotated[dict[str, dict[str, Any]], BeforeValidator(_by_name)]
+HelperVersion = Annotated[str, AfterValidator(_helper_version)]
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+OpTags = Annotated[dict[str, Any], AfterValidator(_op_tags)]
+Pool = Annotated[str, AfterValidator(_pool)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
