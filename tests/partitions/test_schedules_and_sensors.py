@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from kedro_dagster import KedroProjectTranslator
+from kedro_dagster.errors import DagsterConfigError
 from projects import Project, make_project
 
 pytestmark = pytest.mark.xdist_group("partition_ticks")
@@ -230,3 +231,15 @@ def test_a_sensor_looks_as_a_run_does_where_hooks_give_resolvers_and_credentials
     assert [key for key, _ in again] == ["a"]
     # Dagster starts no second run for a key that it has seen
     assert again[0][1] is None or again[0][1] != first[0][1]
+
+
+def test_a_sensor_whose_dataset_depends_on_a_run_is_told(watching: Project) -> None:
+    catalog = watching.path / "conf/base/catalog.yml"
+    catalog.write_text(WATCHED.replace("${bucket:files}", "data/${runtime_params:stage}/files"))
+    with pytest.raises(DagsterConfigError) as caught:
+        KedroProjectTranslator(watching.path)
+    (mistake,) = caught.value.mistakes
+    assert str(mistake) == (
+        "conf/base/dagster.yml: sensors.watch.dataset: the catalog entry of 'files' depends on "
+        "${runtime_params:stage}, which no run has that a sensor starts. Give it a default there."
+    )

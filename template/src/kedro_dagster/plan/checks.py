@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging.config
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -73,7 +74,13 @@ def check_sensors(
         if options.dataset not in dynamic:
             message = f"{options.dataset!r} is no dataset of a job with dynamic partitions."
             mistakes.add((*place, "dataset"), message, options.dataset, dynamic)
-        elif job and (
+            continue
+        entry = project.catalog.resolve_pattern(datasets[options.dataset].variants[0])
+        if parameter := re.search("<(runtime_params:[^>]*)>", str(entry)):  # as it is planned with
+            message = f"the catalog entry of {options.dataset!r} depends on ${{{parameter[1]}}},"
+            advice = "which no run has that a sensor starts. Give it a default there."
+            mistakes.add((*place, "dataset"), f"{message} {advice}")
+        if job and (
             job.partitioning is None or job.partitioning.definition != dynamic[options.dataset]
         ):
             message = f"job {options.job!r} does not run one partition of {options.dataset!r}."
