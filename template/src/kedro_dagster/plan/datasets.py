@@ -32,34 +32,41 @@ def plan_datasets(
                 variants[strip_transcoding(name)].add(name)
     kind_of = functools.lru_cache(maxsize=None)(_kind_of_type)
     plans = {}
-    for name in sorted(variants):
-        entries = {
-            variant: dict(project.catalog.resolve_pattern(variant))
-            for variant in sorted(variants[name])
-        }
+    for name, names in sorted(variants.items()):
+        entries = {one: dict(project.catalog.resolve_pattern(one)) for one in sorted(names)}
         try:
-            kinds = {variant: _kind(entry, kind_of) for variant, entry in entries.items()}
-            variant, *others = sorted(entries, key=lambda v: kinds[v] is DatasetKind.TRANSIENT)
-            partitioning = None
-            if kinds[variant] is DatasetKind.PARTITIONED:
-                partitioning = read_partitioning(_uncached(entries[variant]))
+            plan = _plan_dataset(name, entries, kind_of)
         except BadValueError as error:
             mistakes.add_in_catalog((min(entries), *error.path), error.message)
             continue
-        entry = entries[variant]
-        for keys, message in _metadata_mistakes(entry.get("metadata")):
-            mistakes.add_in_catalog((variant, "metadata", *keys), message)
-        plans[name] = DatasetPlan(
-            name=name,
-            identifier=identifier(name),
-            kind=kinds[variant],
-            variants=(variant, *others),
-            type=str(entry.get("type")),
-            versioned=bool(entry.get("versioned")),
-            metadata=metadata if isinstance(metadata := entry.get("metadata"), Mapping) else {},
-            partitioning=partitioning,
-        )
+        plans[name] = plan
+        for keys, message in _metadata_mistakes(entries[plan.variants[0]].get("metadata")):
+            mistakes.add_in_catalog((plan.variants[0], "metadata", *keys), message)
     return plans
+
+
+def _plan_dataset(
+    name: str,
+    entries: Mapping[str, Mapping[str, Any]],
+    kind_of: Callable[[str], DatasetKind | str | None],
+) -> DatasetPlan:
+    """Plan a dataset, of whose catalog entries there is one for each transcoding."""
+    kinds = {variant: _kind(entry, kind_of) for variant, entry in entries.items()}
+    variants = sorted(entries, key=lambda variant: kinds[variant] is DatasetKind.TRANSIENT)
+    entry, kind = entries[variants[0]], kinds[variants[0]]
+    metadata = entry.get("metadata")
+    return DatasetPlan(
+        name=name,
+        identifier=identifier(name),
+        kind=kind,
+        variants=tuple(variants),
+        type=str(entry.get("type")),
+        versioned=bool(entry.get("versioned")),
+        metadata=metadata if isinstance(metadata, Mapping) else {},
+        partitioning=(
+            read_partitioning(_uncached(entry)) if kind is DatasetKind.PARTITIONED else None
+        ),
+    )
 
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.partitions.utils.mapping import infer_partition_mapping
@@ -20,7 +18,6 @@ from ..read.partition_keys import PartitionScope
 from .model import (
     DatasetKind,
     DatasetPlan,
-    JobPlan,
     Nodes,
     data_inputs,
     data_outputs,
@@ -73,87 +70,33 @@ def partitions_for_node(
     keys = typed_keys(leader[1].definition, keys) if leader else ()
     scopes = dict.fromkeys(written, PartitionScope(keys))
     for name, partitioning in partitioned_in(data_inputs(node), datasets).items():
-        mappings = {target: partitioning.mapping_to(target) for target in written}
-        wants_all = any(isinstance(one, dg.AllPartitionMapping) for one in mappings.values())
-        if wants_all or not keys:
-            everything = all_keys(partitioning.definition, store)
-            scopes[name] = PartitionScope(everything, optional=not partitioning.is_static)
-        elif not written:
-            scopes[name] = PartitionScope(keys)
-        else:
-            found: dict[str, None] = {}
-            targets = {id(mapping): target for target, mapping in mappings.items()}
-            for target in targets.values():
-                try:
-                    of_target = upstream_keys(partitioning, written[target], target, keys, store)
-                except ValueError as error:
-                    raise ValueError(f"dataset {name!r}, for {target!r}: {error}") from error
-                found.update(dict.fromkeys(of_target))
-            scopes[name] = PartitionScope(tuple(found))
+        scopes[name] = _scope_of_input(name, partitioning, written, keys, store)
     return scopes
 
 
-def steps_for_keys(job: JobPlan, wanted: Any) -> frozenset[str]:
-    """Find the steps of a job that fans out which some partition keys concern."""
-    chosen = _chosen_keys(job, wanted)
-    sources = {
-        step.name: [
-            one.name for name in step.inputs for one in job.producers(step, name) if one.keys
-        ]
-        for step in job.steps
-    }
-    concerned = {step.name for step in job.steps if not step.keys}
-    keyed = [step for step in job.steps if step.keys]
-    concerned.update(step.name for step in keyed if step.keys[0] in chosen[step.nodes])
-    others = dict.fromkeys(step.name for step in keyed if not chosen[step.nodes])
-    reached = {step.name for step in keyed} & concerned
-    for name in others:  # what is made from the chosen partitions
-        if reached.intersection(sources[name]):
-            reached.add(name)
-    for step in reversed(keyed):  # and what these are made from
-        if step.name in reached:
-            reached.update(others.keys() & sources[step.name])
-    return frozenset(concerned | reached)
-
-
-def _chosen_keys(job: JobPlan, wanted: Any) -> dict[Nodes, set[str]]:
-    """By nodes, the partition keys of theirs that are wanted."""
-    is_range = isinstance(wanted, Mapping) and wanted.keys() == {"start", "end"}
-    if not is_range and not (isinstance(wanted, Sequence) and wanted):
-        raise ValueError(
-            f"partition_keys: give a list of keys, or {{start: ..., end: ...}}, not {wanted!r}."
-        )
-    given = (wanted["start"], wanted["end"]) if is_range else wanted
-    asked = (given,) if isinstance(given, str) else tuple(map(str, given))
-    keys_of: dict[Nodes, list[str]] = defaultdict(list)
-    for step in job.steps:
-        keys_of[step.nodes].extend(step.keys)
-        if not step.keys and step.scopes.keys() & set(step.outputs):
-            raise ValueError(
-                f"partition_keys: step {step.name!r} of job {job.name!r} runs several nodes for "
-                "all partitions at once. Leave out 'group_by'."
-            )
-    known = {key for keys in keys_of.values() for key in keys}
-    for key in asked:
-        if key not in known:
-            raise ValueError(
-                f"partition_keys: job {job.name!r} has no partition {key!r}. "
-                f"{did_you_mean(key, known)}"
-            )
-    if not is_range:
-        return {nodes: set(asked).intersection(keys) for nodes, keys in keys_of.items()}
-    start, end = asked
-    chosen = {
-        nodes: set(keys[keys.index(start) : keys.index(end) + 1])
-        for nodes, keys in keys_of.items()
-        if {start, end} <= set(keys)
-    }
-    if not any(chosen.values()):
-        raise ValueError(
-            f"partition_keys: no dataset of job {job.name!r} has partitions from {start!r} to "
-            f"{end!r}."
-        )
-    return {nodes: chosen.get(nodes, set()) for nodes in keys_of}
+def _scope_of_input(
+    name: str,
+    partitioning: Partitioning,
+    written: Mapping[str, Partitioning],
+    keys: tuple[str, ...],
+    store: DynamicPartitionsStore | None,
+) -> PartitionScope:
+    """The partitions of a dataset from which some partitions of others are made."""
+    mappings = {target: partitioning.mapping_to(target) for target in written}
+    wants_all = any(isinstance(one, dg.AllPartitionMapping) for one in mappings.values())
+    if wants_all or not keys:
+        everything = all_keys(partitioning.definition, store)
+        return PartitionScope(everything, optional=not partitioning.is_static)
+    if not written:
+        return PartitionScope(keys)
+    found: dict[str, None] = {}
+    for target in {id(mapping): target for target, mapping in mappings.items()}.values():
+        try:
+            of_target = upstream_keys(partitioning, written[target], target, keys, store)
+        except ValueError as error:
+            raise ValueError(f"dataset {name!r}, for {target!r}: {error}") from error
+        found.update(dict.fromkeys(of_target))
+    return PartitionScope(tuple(found))
 
 
 def steps_per_partition(

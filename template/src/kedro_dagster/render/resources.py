@@ -17,27 +17,6 @@ from ..run.kedro_run import KedroRun, reuse_run, run_in_this_process
 from ..run.selection import RunOptions
 from ..run.shared_storage import SharedStorage, load_state
 
-_CONFIG = {
-    "runtime_params": dg.Field(
-        dg.Permissive(),
-        default_value={},
-        is_required=False,
-        description="Parameters of this run, as 'kedro run --params' takes them.",
-    ),
-    "load_versions": dg.Field(
-        dg.Map(str, str, "dataset"),
-        default_value={},
-        is_required=False,
-        description="Versions of datasets to load, as 'kedro run --load-versions' takes them.",
-    ),
-    "partition_keys": dg.Field(
-        dg.Any,
-        default_value=None,
-        is_required=False,
-        description="The only partitions to run, of a job that runs all: keys, or {start, end}.",
-    ),
-}
-
 
 class KedroResource(dg.ResourceDefinition):
     """Gives each process of a run its :class:`KedroRun`; its config is that of ``kedro run``."""
@@ -46,12 +25,12 @@ class KedroResource(dg.ResourceDefinition):
         self.plan = plan
         super().__init__(
             self._open_run,
-            config_schema=_CONFIG,
+            config_schema=RunOptions.to_fields_dict(),
             description="The Kedro run: session, context, hooks and catalog.",
         )
 
     def _open_run(self, context: dg.InitResourceContext) -> Iterator[KedroRun]:
-        plan, options = self.plan, RunOptions(**context.resource_config)
+        plan, options = self.plan, RunOptions.of_resource(context.resource_config)
         if context.run is None:  # outside of runs, such as defs.load_asset_value
             yield KedroRun(plan, str(generate_timestamp()), options, ["__default__"])
             return

@@ -21,8 +21,7 @@ from pluggy import PluginManager
 from ..doors import kedro as kedro_door
 from ..doors.dagster import PARENT_RUN_ID_TAG
 from ..plan.model import ProjectPlan, StepPlan, data_inputs, data_outputs, partitioned_in
-from ..plan.partitions import steps_for_keys
-from .selection import RunOptions, RunSelection
+from .selection import RunOptions, RunSelection, steps_for_keys
 from .transient import ElsewhereDataset, Release
 
 _runs: dict[str, KedroRun] = {}

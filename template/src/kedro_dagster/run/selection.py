@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from pydantic import Field
 
-from ..plan.model import JobPlan, ProjectPlan, data_outputs
+from ..errors import did_you_mean
+from ..plan.model import JobPlan, Nodes, ProjectPlan, data_outputs
+from ..plan.names import KEDRO
 
 logger = logging.getLogger(__name__)
 
@@ -38,26 +42,31 @@ class RunSelection:
         return self.job.options.names if self.job else ["__default__"]
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """The config of the ``kedro`` resource.
+class RunOptions(dg.Config):
+    """The config of the ``kedro`` resource: what ``kedro run`` takes as options."""
 
-    Args:
-        runtime_params: What ``kedro run --params`` takes.
-        load_versions: What ``kedro run --load-versions`` takes: versions by dataset.
-        partition_keys: In a job that fans out, the only partitions to run: keys, or the
-            ``start`` and ``end`` of a range.
-    """
-
-    runtime_params: Mapping[str, Any] = field(default_factory=dict)
-    load_versions: Mapping[str, str] = field(default_factory=dict)
-    partition_keys: Any = None
+    runtime_params: dict[str, Any] = Field(
+        default={}, description="Parameters of this run, as 'kedro run --params' takes them."
+    )
+    load_versions: dict[str, str] = Field(
+        default={},
+        description="Versions of datasets to load, as 'kedro run --load-versions' takes them.",
+    )
+    partition_keys: Any = Field(
+        default=None,
+        description="The only partitions to run, of a job that runs all: keys, or {start, end}.",
+    )
 
     @classmethod
     def of(cls, run_config: Mapping[str, Any]) -> RunOptions:
         """Find the options in the config of a run."""
-        resource = (run_config.get("resources") or {}).get("kedro") or {}
-        return cls(**(resource.get("config") or {}))
+        resource = (run_config.get("resources") or {}).get(KEDRO) or {}
+        return cls.of_resource(resource.get("config") or {})
+
+    @classmethod
+    def of_resource(cls, config: Mapping[str, Any]) -> RunOptions:
+        """Read the config of the resource; an option may be null."""
+        return cls(**{name: value for name, value in config.items() if value is not None})
 
 
 def select_nodes(
@@ -135,3 +144,66 @@ def planned_steps(
         for step in snapshot.steps
         if step.key in snapshot.step_keys_to_execute
     }
+
+
+def steps_for_keys(job: JobPlan, wanted: Any) -> frozenset[str]:
+    """Find the steps of a job that fans out which some partition keys concern."""
+    chosen = _chosen_keys(job, wanted)
+    sources = {
+        step.name: [
+            one.name for name in step.inputs for one in job.producers(step, name) if one.keys
+        ]
+        for step in job.steps
+    }
+    concerned = {step.name for step in job.steps if not step.keys}
+    keyed = [step for step in job.steps if step.keys]
+    concerned.update(step.name for step in keyed if step.keys[0] in chosen[step.nodes])
+    others = dict.fromkeys(step.name for step in keyed if not chosen[step.nodes])
+    reached = {step.name for step in keyed} & concerned
+    for name in others:  # what is made from the chosen partitions
+        if reached.intersection(sources[name]):
+            reached.add(name)
+    for step in reversed(keyed):  # and what these are made from
+        if step.name in reached:
+            reached.update(others.keys() & sources[step.name])
+    return frozenset(concerned | reached)
+
+
+def _chosen_keys(job: JobPlan, wanted: Any) -> dict[Nodes, set[str]]:
+    """By nodes, the partition keys of theirs that are wanted."""
+    is_range = isinstance(wanted, Mapping) and wanted.keys() == {"start", "end"}
+    if not is_range and not (isinstance(wanted, Sequence) and wanted):
+        raise ValueError(
+            f"partition_keys: give a list of keys, or {{start: ..., end: ...}}, not {wanted!r}."
+        )
+    given = (wanted["start"], wanted["end"]) if is_range else wanted
+    asked = (given,) if isinstance(given, str) else tuple(map(str, given))
+    keys_of: dict[Nodes, list[str]] = defaultdict(list)
+    for step in job.steps:
+        keys_of[step.nodes].extend(step.keys)
+        if not step.keys and step.scopes.keys() & set(step.outputs):
+            raise ValueError(
+                f"partition_keys: step {step.name!r} of job {job.name!r} runs several nodes for "
+                "all partitions at once. Leave out 'group_by'."
+            )
+    known = {key for keys in keys_of.values() for key in keys}
+    for key in asked:
+        if key not in known:
+            raise ValueError(
+                f"partition_keys: job {job.name!r} has no partition {key!r}. "
+                f"{did_you_mean(key, known)}"
+            )
+    if not is_range:
+        return {nodes: set(asked).intersection(keys) for nodes, keys in keys_of.items()}
+    start, end = asked
+    chosen = {
+        nodes: set(keys[keys.index(start) : keys.index(end) + 1])
+        for nodes, keys in keys_of.items()
+        if {start, end} <= set(keys)
+    }
+    if not any(chosen.values()):
+        raise ValueError(
+            f"partition_keys: no dataset of job {job.name!r} has partitions from {start!r} to "
+            f"{end!r}."
+        )
+    return {nodes: chosen.get(nodes, set()) for nodes in keys_of}
