@@ -99,6 +99,13 @@ OPTIONAL = {
         ("DefinitionsLoadContext", "DefinitionsLoadType"),
         (f"{CONTEXT}.load_type", f"{CONTEXT}.add_to_pending_reconstruction_metadata"),
     ),
+    "variables of executors": Way(
+        lambda: door.missing_variables(
+            dg.multiprocess_executor, {"max_concurrent": {"env": "NO_SUCH_VARIABLE"}}
+        ),
+        [],
+        ("post_process_config",),
+    ),
     "refused runs": Way(
         lambda: door.back_to_queue(KeyError("shut down")),
         None,
@@ -117,7 +124,11 @@ OPTIONAL = {
         ("dagster._core.launcher.DefaultRunLauncher._get_grpc_client_for_termination",),
     ),
 }
-NEEDED = {"InProcessExecutor": lambda: door.is_in_process(MULTIPROCESS)}
+LETTERS = dg.StaticPartitionsDefinition(["a", "b"])
+NEEDED = {
+    "InProcessExecutor": lambda: door.is_in_process(MULTIPROCESS),
+    "infer_partition_mapping": lambda: door.mapping_between(None, LETTERS, LETTERS),
+}
 
 
 @pytest.fixture

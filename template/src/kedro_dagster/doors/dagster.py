@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing.context
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -171,6 +171,39 @@ def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
 def resource_of_step(step: dg.StepExecutionContext, key: str) -> Any:
     """A resource that a step has required, whichever of its IO managers asks."""
     return getattr(needed(DAGSTER, step, "scoped_resources_builder").build({key}), key)
+
+
+# --- Partitions and options
+
+
+def mapping_between(
+    given: dg.PartitionMapping | None,
+    upstream: dg.PartitionsDefinition[str],
+    downstream: dg.PartitionsDefinition[str],
+) -> dg.PartitionMapping:
+    """The mapping that is given, or else the one that Dagster infers for assets."""
+    if given is not None:
+        return given
+    try:
+        from dagster._core.definitions.partitions.utils.mapping import infer_partition_mapping
+    except ImportError as error:  # a step would be given other partitions than an asset
+        raise unsupported(DAGSTER, str(error)) from error
+    return infer_partition_mapping(None, downstream, upstream)
+
+
+@or_else(DAGSTER, "a variable that an executor needs is told with a traceback", default=[])
+def missing_variables(
+    executor: dg.ExecutorDefinition, options: Mapping[str, Any]
+) -> list[tuple[tuple[str, ...], str]]:
+    """The options whose variables are not set, each with what Dagster says of it."""
+    from dagster._config.post_process import post_process_config
+
+    schema = executor.config_schema.config_type
+    assert schema is not None
+    return [
+        (tuple(error.stack.levels), str(getattr(error.error_data, "message", error.message)))
+        for error in post_process_config(schema, options).errors or ()
+    ]
 
 
 # --- The event log

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
-from dagster._core.definitions.partitions.utils.mapping import infer_partition_mapping
-from dagster._core.instance import DynamicPartitionsStore
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from ..doors.dagster import mapping_between
 from ..doors.kedro import strip_transcoding
 from ..errors import did_you_mean
 from ..read.dagster_yml import JobOptions
@@ -58,7 +57,7 @@ def partitions_for_node(
     node: Node,
     datasets: Mapping[str, DatasetPlan],
     keys: Sequence[str],
-    store: DynamicPartitionsStore | None = None,
+    store: dg.DagsterInstance | None = None,
 ) -> dict[str, PartitionScope]:
     """Find the partitions that a node may touch when it runs for some partition keys."""
     written = partitioned_in(data_outputs(node), datasets)
@@ -79,7 +78,7 @@ def _scope_of_input(
     partitioning: Partitioning,
     written: Mapping[str, Partitioning],
     keys: tuple[str, ...],
-    store: DynamicPartitionsStore | None,
+    store: dg.DagsterInstance | None,
 ) -> PartitionScope:
     """The partitions of a dataset from which some partitions of others are made."""
     mappings = {target: partitioning.mapping_to(target) for target in written}
@@ -150,11 +149,11 @@ def upstream_keys(
     downstream: Partitioning,
     downstream_name: str,
     keys: Iterable[str],
-    store: DynamicPartitionsStore | None = None,
+    store: dg.DagsterInstance | None = None,
 ) -> tuple[str, ...]:
     """Ask Dagster which partitions of a dataset some partitions of another are made from."""
     up, down = upstream.definition, downstream.definition
-    mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
+    mapping = mapping_between(upstream.mapping_to(downstream_name), up, down)
     keys = tuple(keys)
     if type(mapping) is dg.StaticPartitionMapping:
         sources = upstream.sources[id(mapping)]
@@ -183,7 +182,7 @@ def upstream_keys(
 def check_mapping(upstream: Partitioning, downstream: Partitioning, downstream_name: str) -> None:
     """Ask Dagster whether the partitions of a dataset can be made from those of another."""
     up, down = upstream.definition, downstream.definition
-    mapping = infer_partition_mapping(upstream.mapping_to(downstream_name), down, up)
+    mapping = mapping_between(upstream.mapping_to(downstream_name), up, down)
     try:
         mapping.validate_partition_mapping(up, down)
     except Exception as error:  # a mapping of any kind may refuse in its own way

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.instance import DynamicPartitionsStore
 from parse import parse  # type: ignore[import-untyped]
 
 from ..errors import BadValueError, KeyPath
@@ -186,7 +185,7 @@ def _checked_keys(keys: Any, where: KeyPath) -> list[str]:
 
 
 def all_keys(
-    definition: dg.PartitionsDefinition[str], store: DynamicPartitionsStore | None = None
+    definition: dg.PartitionsDefinition[str], store: dg.DagsterInstance | None = None
 ) -> tuple[str, ...]:
     """All keys that there are now."""
     with dg.partition_loading_context(dynamic_partitions_store=store):

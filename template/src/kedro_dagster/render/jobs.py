@@ -7,7 +7,6 @@ from itertools import product
 from typing import Any
 
 import dagster as dg
-from dagster._check import not_none
 
 from ..plan.model import JobPlan, ProjectPlan, StepPlan
 from ..plan.names import KEDRO
@@ -81,13 +80,15 @@ class PipelineTranslator:
         Returns:
             The schedule.
         """
-        schedule = not_none(job.schedule)
+        schedule = job.schedule
+        assert schedule is not None
         options = schedule.options
         run_config = _run_config(job, options.runtime_params)
         definition = job.partitioning.definition if job.partitioning else None
 
         def requests(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-            for key in _due_keys(not_none(definition), context):
+            assert definition is not None
+            for key in _due_keys(definition, context):
                 run_key = f"{context.scheduled_execution_time.isoformat()} {key}"
                 yield dg.RunRequest(run_key, run_config=run_config, partition_key=key)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
-from dagster._check import not_none
 
 from ..doors import kedro as kedro_door
 from ..plan.model import ProjectPlan
@@ -56,7 +55,8 @@ def new_partitions_sensor(
     again after a restart.
     """
     watched = plan.datasets[options.dataset]
-    definition = cast("dg.DynamicPartitionsDefinition", not_none(watched.partitioning).definition)
+    definition = watched.partitioning and watched.partitioning.definition
+    assert isinstance(definition, dg.DynamicPartitionsDefinition)
 
     @cache  # a hook may register a resolver, which it can do once in a process
     def find_dataset() -> Any:

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-from dagster._check import not_none
-from dagster._core.execution.context.system import StepExecutionContext
 
+from ..doors.dagster import resource_of_step
 from ..errors import TransientDataError
 from ..plan.names import IO_MANAGER
 from ..read.partition_entry import typed_keys
@@ -72,7 +71,7 @@ class TransientIOManager(dg.IOManager):
         if obj is Transient.IN_CATALOG:
             return
         try:
-            _between_processes(context.step_context).handle_output(context, obj)
+            _between_processes(context).handle_output(context, obj)
         except Exception as error:
             raise TransientDataError(
                 f"Dataset {self._run.plan.by_identifier[context.name].name!r}, written by step "
@@ -84,15 +83,16 @@ class TransientIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Find a value, or say where it is."""
-        upstream = not_none(context.upstream_output)
+        upstream = context.upstream_output
+        assert upstream is not None
         name = self._run.plan.by_identifier[upstream.name].name
         if name in self._run.in_memory:
             return Transient.IN_CATALOG
         if lost_with(context.instance, upstream.run_id):
             return Transient.LOST
-        return _between_processes(context.step_context).load_input(context)
+        return _between_processes(context).load_input(context)
 
 
-def _between_processes(step_context: StepExecutionContext) -> dg.IOManager:
-    manager: dg.IOManager = step_context.scoped_resources_builder.build({IO_MANAGER}).io_manager
+def _between_processes(context: dg.InputContext | dg.OutputContext) -> dg.IOManager:
+    manager: dg.IOManager = resource_of_step(context.step_context, IO_MANAGER)
     return manager

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
-from dagster._core.execution.stats import StepEventStatus
 from kedro.pipeline.node import Node
 
 from ..plan.model import (
@@ -159,7 +158,7 @@ def _stop_after_failure(context: dg.OpExecutionContext) -> None:
     step = context.get_step_execution_context().step
     upstream = [key for one in step.step_inputs for key in one.dependency_keys]
     stats = context.instance.get_run_step_stats(context.run_id, upstream) if upstream else ()
-    failed = [one.step_key for one in stats if one.status is StepEventStatus.FAILURE]
+    failed = [one.step_key for one in stats if one.status and one.status.value == "FAILURE"]
     if failed:
         raise dg.Failure(f"This step waits for one that has failed: {', '.join(failed)}.")
 
