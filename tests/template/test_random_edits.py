@@ -72,6 +72,7 @@ def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Project
     small = folder / "template"
     names = (
         "copier.yml",
+        *(file.relative_to(template).as_posix() for file in (template / "includes").iterdir()),
         "template/{{ _copier_conf.answers_file }}.jinja",
         *(f"template/{seed}.jinja" for seed in SEEDS),
         *(f"template/{file}" for file in VENDORED),
