@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,3 +61,50 @@ def test_imports_within_the_helper_are_relative(file: Path) -> None:
         )
     ]
     assert not [name for name in names if name.split(".")[0] == "kedro_dagster"]
+
+
+ALLOWED = {
+    "_replace": "a public method of named tuples",
+    "_exists": "Kedro's documentation has datasets implement it",
+    "_SINGLE_PROCESS": "Kedro's documentation has datasets set it",
+    "_already_active_mlflow": "kedro-mlflow's, which no door is for",
+    "_active_spark_context": "pyspark's, which no door is for",
+}
+
+
+def is_private(name: str) -> bool:
+    """Whether Python's convention keeps a name, or a part of a dotted one, to its owner."""
+    return any(part.startswith("_") and not part.endswith("__") for part in name.split("."))
+
+
+def private_names(tree: ast.Module) -> Iterator[str]:
+    """What a module takes of others that is private to them."""
+    own = {  # functions, methods and attributes of its own classes
+        node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        or (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"\b(?:dagster|kedro)\w*\._\w+", node.value)
+        elif isinstance(node, ast.Attribute) and node.attr not in own | ALLOWED.keys():
+            yield node.attr
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr"):
+            name = getattr(node.args[1], "value", None)
+            if isinstance(name, str) and name not in ALLOWED:
+                yield name
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in MODULES if file.parent.name != "doors"],
+    ids=lambda file: file.relative_to(HELPER).as_posix(),
+)
+def test_private_names_of_others_are_used_in_doors_only(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert not list(filter(is_private, private_names(tree)))
