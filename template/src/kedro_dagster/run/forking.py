@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..doors.kedro import unwrap_cached
+
 _TASKS = Path("/proc/self/task")
 _FILES = Path("/proc/self/fd")
 _SAFE_THREADS = ("jemalloc", "polars-ooc")
@@ -34,7 +36,8 @@ class ProcessState:
 
 def reasons_not_to_fork(before: ProcessState, datasets: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """Say what has been opened since, by a hook or a dataset, that does not survive a fork."""
-    for name, dataset in datasets:
+    for name, given in datasets:
+        dataset = unwrap_cached(given)  # Kedro marks all of these, which keep to their process
         if getattr(dataset, "_SINGLE_PROCESS", False):
             yield f"dataset {name!r} ({type(dataset).__name__}) is not for several processes"
     pyspark = sys.modules.get("pyspark")
