@@ -10,8 +10,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from kedro_dagster.plan.make import flatten_parameters
-from kedro_dagster.run import parameters
+from kedro_dagster.plan import parameters
+from kedro_dagster.plan.parameters import flatten_parameters
 
 SHAPES: dict[str, Any] = {
     "none": None,

@@ -33,6 +33,8 @@ from omegaconf.errors import InterpolationResolutionError
 from packaging.version import parse as parse_version
 from pluggy import PluginManager
 
+from .omegaconf import Results, own_resolvers
+
 _RELEASE = parse_version(kedro.__version__).release
 
 RUN_ID_PARAM = "run_id" if _RELEASE >= (1, 3) else "session_id"
@@ -57,14 +59,28 @@ def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:
     return class_
 
 
-def planning_config_loader(conf_source: str, env: str | None) -> AbstractConfigLoader:
-    """Make the project's config loader, for use before there is a run."""
-    loader_class: type[AbstractConfigLoader] = settings.CONFIG_LOADER_CLASS
+def planning_config_loader(
+    conf_source: str, env: str | None, hidden: Results | None = None
+) -> AbstractConfigLoader:
+    """Make the project's config loader, for use before there is a run.
 
-    with _placeholders():
-        return loader_class(
+    One for which the results of resolvers are hidden reads placeholders in their place.
+    """
+    loader_class: type[AbstractConfigLoader] = settings.CONFIG_LOADER_CLASS
+    results: Results = {}
+    with _placeholders(), own_resolvers(results, hidden):
+        loader: Any = loader_class(
             conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
         )
+    loader.own_resolvers = results, hidden
+    planning_loader: AbstractConfigLoader = loader
+    return planning_loader
+
+
+def resolved_by(loader: AbstractConfigLoader) -> Results:
+    """What the project's own resolvers have given to a planning loader."""
+    results: Results = loader.own_resolvers[0]  # type: ignore[attr-defined]
+    return results
 
 
 def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
@@ -73,7 +89,7 @@ def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
     The resolver may be one that a hook adds, or want a variable that is set where runs are; the
     value may be a runtime parameter.
     """
-    with _placeholders():
+    with _placeholders(), own_resolvers(*loader.own_resolvers):  # type: ignore[attr-defined]
         return loader[key]
 
 

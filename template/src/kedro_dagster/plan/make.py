@@ -6,7 +6,6 @@ Planning is made of pure functions, and takes time linear in nodes, datasets and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from kedro.pipeline import Pipeline
 
@@ -18,6 +17,7 @@ from .executors import check_executors, find_executor
 from .grouping import cycle_message, find_cycle, group_graph, group_nodes
 from .model import AssetStepPlan, JobPlan, ProjectPlan
 from .node_options import NodeOptionsResolver
+from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning
 from .references import loggers_of, schedules_of_jobs
 from .select import select_pipelines
@@ -45,6 +45,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     for path, message in {**steps.options.mistakes, **steps.mistakes}.items():
         mistakes.add(path, message)
     mistakes.check()
+    parameters = flatten_parameters(project.parameters)
     made = {name for asset_step in asset_steps for name in asset_step.upstream}
     return ProjectPlan(
         project=project.source,
@@ -54,7 +55,8 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         external=tuple(
             name for name, dataset in datasets.items() if dataset.persisted and name not in made
         ),
-        parameters=flatten_parameters(project.parameters),
+        parameters=parameters,
+        hidden_parameters=hidden_names(parameters, project.hidden_parameters),
         sensors=project.config.sensors,
     )
 
@@ -103,18 +105,3 @@ def _node_options(project: KedroProject) -> NodeOptionsResolver:
     if options.mistakes:  # which are none where a pipeline that no job runs has such nodes
         options = NodeOptionsResolver(project.config.nodes, project.load_all_pipelines().values())
     return options
-
-
-def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Name each parameter, at every depth, as node inputs do."""
-    flat: dict[str, Any] = {"parameters": parameters}
-
-    def add(path: str, value: Any) -> None:
-        flat[f"params:{path}"] = value
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                add(f"{path}.{key}", inner)
-
-    for key, value in parameters.items():
-        add(str(key), value)
-    return flat

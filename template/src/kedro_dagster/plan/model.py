@@ -220,6 +220,7 @@ class ProjectPlan:
         asset_steps: The steps of the asset layer, by the name of their op.
         external: Persisted datasets that no step of the asset layer makes.
         parameters: The value of ``parameters`` and of each ``params:`` name.
+        hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
     """
 
@@ -229,6 +230,7 @@ class ProjectPlan:
     asset_steps: Mapping[str, AssetStepPlan]
     external: tuple[str, ...]
     parameters: Mapping[str, Any] = field(repr=False)
+    hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, SensorOptions] = field(default_factory=dict)
 
     @functools.cached_property

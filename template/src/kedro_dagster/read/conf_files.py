@@ -19,6 +19,7 @@ from omegaconf.errors import UnsupportedInterpolationType
 from ..doors import kedro as kedro_door
 from ..errors import CatalogConfigError, DagsterConfigError, KeyPath, Mistake
 from .dagster_yml import KedroDagsterConfig
+from .hidden import hidden_paths, without_hidden
 
 
 def make_loader(conf_source: str, env: str | None) -> AbstractConfigLoader:
@@ -44,10 +45,21 @@ def read_config(loader: AbstractConfigLoader, key: str) -> Mapping[str, Any]:
 
 
 def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
-    """Read the entries and patterns of the catalog, without their credentials."""
-    entries = {
-        name: _without_credentials(entry) for name, entry in read_config(loader, "catalog").items()
+    """Read the entries and patterns of the catalog, without what may be secret in them."""
+    content = read_config(loader, "catalog")
+    described = {
+        name: entry["metadata"]
+        for name, entry in content.items()
+        if isinstance(entry, dict) and isinstance(entry.get("metadata"), dict)
     }
+    hidden = hidden_paths(loader, "catalog", content) if described else ()
+    entries = {name: _without_credentials(entry) for name, entry in content.items()}
+    for name, metadata in described.items():
+        entries[name]["metadata"] = {
+            **without_hidden(metadata, (name, "metadata"), hidden),
+            # A group is a place in the UI: without its name, the asset would move
+            **{key: metadata[key] for key in ("group_name",) if key in metadata},
+        }
     catalog_class = settings.DATA_CATALOG_CLASS
     patterns = getattr(
         catalog_class, "default_runtime_patterns", DataCatalog.default_runtime_patterns

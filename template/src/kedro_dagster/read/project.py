@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -24,6 +24,7 @@ from kedro.utils import find_kedro_project
 from ..errors import KeyPath, ProjectNotFoundError
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
+from .hidden import hidden_paths
 from .messages import parse_config
 from .outlines import load, send_to_runs
 from .registry import describe_cause, load_pipelines, pipelines_of_jobs
@@ -42,6 +43,7 @@ class KedroProject:
         import_failures: Modules that ``find_pipelines`` left out, each with the reason.
         catalog: Answers what a dataset's catalog entry is, factories included.
         parameters: The project's parameters, as ``parameters.yml`` gives them.
+        hidden_parameters: Key paths of those that came through a resolver of its own.
         config: The sound part of ``dagster.yml``.
         config_files: Where ``dagster.yml`` was read from, the environment's file first.
         catalog_files: The same for the catalog.
@@ -54,11 +56,12 @@ class KedroProject:
     pipelines: Mapping[str, Pipeline]
     import_failures: Mapping[str, str]
     catalog: CatalogConfigResolver
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(repr=False)
     config: KedroDagsterConfig
     config_files: tuple[Path, ...]
     catalog_files: tuple[Path, ...]
     mistakes: Sequence[tuple[KeyPath, str]] = ()
+    hidden_parameters: Collection[KeyPath] = ()
 
     def load_all_pipelines(self) -> Mapping[str, Pipeline]:
         """Load all registered pipelines, also those that no job runs."""
@@ -99,6 +102,7 @@ def read_project(
         pipelines, import_failures = load_pipelines(
             package, wanted, partial(call_hooks, path, package, env)
         )
+    parameters = read_config(loader, "parameters")
     return KedroProject(
         path=path,
         package_name=package,
@@ -106,7 +110,8 @@ def read_project(
         pipelines=pipelines,
         import_failures=import_failures,
         catalog=read_catalog(loader),
-        parameters=read_config(loader, "parameters"),
+        parameters=parameters,
+        hidden_parameters=hidden_paths(loader, "parameters", parameters),
         config=config,
         config_files=files,
         catalog_files=find_files(loader, "catalog"),

@@ -11,8 +11,8 @@ import dagster as dg
 
 from ..plan.model import AssetStepPlan, ProjectPlan, StepPlan
 from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
+from ..plan.parameters import config_schema
 from ..read.dagster_yml import RetryOptions
-from ..run import parameters
 from ..run.steps import StepBody
 from ..run.transient import Transient
 from .assets import CatalogTranslator
@@ -148,7 +148,9 @@ class NodeTranslator:
             ins=ins,
             outs=outs,
             description=self.get_description(step),
-            config_schema=parameters.config_schema(step.parameters, self.plan.parameters),
+            config_schema=config_schema(
+                step.parameters, self.plan.parameters, self.plan.hidden_parameters
+            ),
             required_resource_keys=resources,
             tags={**self.get_tags(step), **dict(step.settings.tags)},
             retry_policy=_retry_policy(step.settings.retry_policy),

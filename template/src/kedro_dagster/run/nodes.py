@@ -15,8 +15,8 @@ from kedro.runner.task import Task
 from ..doors import kedro as kedro_door
 from ..doors.kedro import strip_transcoding
 from ..plan.model import is_parameter
+from ..plan.parameters import assign
 from ..read.partition_keys import PartitionScope
-from . import parameters
 from .kedro_run import KedroRun
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def _parameters(
         if name == "parameters":
             raw = dict(value)
         else:
-            parameters.assign(raw, name.removeprefix("params:"), value)
+            assign(raw, name.removeprefix("params:"), value)
     values = kedro_door.parameters_with(run.context, raw)
     taken = {name for node in nodes for name in node.inputs if is_parameter(name)}
     datasets: dict[str, Any] = {

@@ -19,8 +19,8 @@ from ..plan.model import (
     data_inputs,
     data_outputs,
 )
+from ..plan.parameters import overrides
 from ..plan.partitions import partitions_for_node
-from . import parameters
 from .event_log import event_log
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
@@ -118,7 +118,7 @@ class StepBody:
                     )
 
         step_key = context.get_step_execution_context().step.key
-        changed = parameters.overrides(context.op_config or {}, self.plan.parameters)
+        changed = overrides(context.op_config or {}, self.plan.parameters)
         in_mlflow = in_mlflow_run(run, context.instance, context.run_id)
         with _errors_kept(run, step_key), event_log(context.log, context.instance), in_mlflow:
             run_nodes(run, step_key, nodes, changed=changed, scopes=scopes, done=record)

@@ -7,20 +7,64 @@ closest JSON form, and only a value that is changed there replaces the project's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
 
+from ..errors import KeyPath
 
-def config_schema(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, dg.Field]:
+_NOT_SHOWN = (
+    "It is set in conf, and not shown here. A value that is given here replaces it for one run, "
+    "and is stored with the run."
+)
+
+
+def config_schema(
+    names: Iterable[str], values: Mapping[str, Any], hidden: Collection[str] = ()
+) -> dict[str, dg.Field]:
     """Make the config schema of an op out of the parameters its nodes take."""
     return {
-        name: dg.Field(dg.Any, default_value=to_config(values[name]), is_required=False)
+        name: dg.Field(dg.Any, is_required=False, description=_NOT_SHOWN)
+        if name in hidden
+        else dg.Field(dg.Any, default_value=to_config(values[name]), is_required=False)
         for name in names
         if name in values
     }
+
+
+def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Name each parameter, at every depth, as node inputs do."""
+    flat: dict[str, Any] = {"parameters": parameters}
+
+    def add(path: str, value: Any) -> None:
+        flat[f"params:{path}"] = value
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                add(f"{path}.{key}", inner)
+
+    for key, value in parameters.items():
+        add(str(key), value)
+    return flat
+
+
+def hidden_names(names: Iterable[str], paths: Collection[KeyPath]) -> frozenset[str]:
+    """Of all parameters, those that are hidden, hold one that is, or are part of one."""
+    if () in paths:
+        return frozenset(names)
+    hidden = {f"params:{'.'.join(path)}" for path in paths}
+    holders = {holder for name in hidden for holder in ("parameters", *_holders(name))}
+    return frozenset(
+        name for name in names if name in holders or not hidden.isdisjoint(_holders(name))
+    )
+
+
+def _holders(name: str) -> Iterator[str]:
+    """A parameter, and those that it is part of."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
 
 
 def overrides(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

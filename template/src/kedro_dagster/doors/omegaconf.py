@@ -1,0 +1,79 @@
+"""Which values come through a resolver of the project: OmegaConf does not tell in public."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any, TypeAlias
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
+
+Results: TypeAlias = dict[tuple[str, tuple[str, ...]], Any]
+"""What the project's own resolvers have given, by their name and arguments."""
+
+_FIND_RESOLVER = "_get_resolver"
+
+_PLACEHOLDER = "came_through_a_resolver"
+
+
+@contextmanager
+def own_resolvers(found: Results, hidden: Results | None = None) -> Iterator[set[str]]:
+    """Note what the project's own resolvers give, or give placeholders for what is hidden."""
+    plain = {name: vars(OmegaConf).get(name) for name in (_FIND_RESOLVER, "has_resolver")}
+    asked: set[str] = set()
+    if (find := plain[_FIND_RESOLVER]) is None:
+        yield asked
+        return
+    thread = threading.get_ident()
+
+    def find_watched(name: str) -> Callable[..., Any] | None:
+        asked.add(name)
+        resolver: Callable[..., Any] | None = find.__func__(name)
+        if not _is_own(name) or threading.get_ident() != thread:
+            return resolver
+
+        def resolve(config: Any, parent: Any, node: Any, args: Any, texts: tuple[str, ...]) -> Any:
+            if hidden is not None:
+                return _placeholder(hidden.get((name, texts)))
+            found[name, texts] = None  # it may fail, where only a run can resolve it
+            if resolver is None:  # a hook will add it
+                raise UnsupportedInterpolationType(f"Unsupported interpolation type {name}")
+            found[name, texts] = resolver(config, parent, node, args, texts)
+            return found[name, texts]
+
+        return resolve
+
+    setattr(OmegaConf, _FIND_RESOLVER, staticmethod(find_watched))
+    OmegaConf.has_resolver = staticmethod(lambda name: find.__func__(name) is not None)  # type: ignore[method-assign]
+    try:
+        yield asked
+    finally:
+        for name, method in plain.items():
+            setattr(OmegaConf, name, method)
+
+
+@cache
+def can_tell() -> bool:
+    """Whether this version of OmegaConf looks for resolvers where they are watched."""
+    with own_resolvers({}) as asked, suppress(OmegaConfBaseException):  # there is no such resolver
+        OmegaConf.to_container(OmegaConf.create({"probe": "${nobody:}"}), resolve=True)
+    return bool(asked)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a resolver is neither Kedro's nor one of OmegaConf's that just look at the file."""
+    return name == "oc.env" or not (name.startswith("oc.") or name in ("globals", "runtime_params"))
+
+
+def _placeholder(result: Any) -> Any:
+    """Stand for a result. It has the same form, since other values may be taken from within."""
+    if OmegaConf.is_config(result):
+        return OmegaConf.create(_placeholder(OmegaConf.to_container(result)))
+    if isinstance(result, dict) and result:
+        return {key: _placeholder(value) for key, value in result.items()}
+    if isinstance(result, list) and result:
+        return list(map(_placeholder, result))
+    return _PLACEHOLDER

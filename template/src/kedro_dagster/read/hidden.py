@@ -1,0 +1,77 @@
+"""What Dagster stores must not hold: values that came through a resolver of the project's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from kedro.config import AbstractConfigLoader
+
+from ..doors import kedro as kedro_door
+from ..doors.omegaconf import can_tell
+from ..errors import KeyPath
+
+logger = logging.getLogger(__name__)
+
+EVERYTHING: frozenset[KeyPath] = frozenset({()})
+
+
+def hidden_paths(
+    loader: AbstractConfigLoader, kind: str, content: Mapping[str, Any]
+) -> frozenset[KeyPath]:
+    """Find the values of a configuration that a resolver gave, such as one that reads a vault.
+
+    The configuration is read once more, with placeholders for what resolvers gave. What then
+    differs came through one, also where it is part of a text or taken from another place.
+    """
+    if not can_tell():
+        logger.warning(
+            "With this version of OmegaConf, nothing tells which values come through resolvers. "
+            "So no parameter has a default in Dagster's launchpad."
+        )
+        return EVERYTHING
+    results = kedro_door.resolved_by(loader)
+    if not results:
+        return frozenset()
+    other = kedro_door.planning_config_loader(str(loader.conf_source), loader.env, results)
+    try:
+        return frozenset(_differences(content, kedro_door.read_leniently(other, kind)))
+    except Exception:  # noqa: BLE001  # whatever cannot do with a placeholder
+        return EVERYTHING
+
+
+def is_hidden(path: KeyPath, hidden: Collection[KeyPath]) -> bool:
+    """Whether a value, or one that it is part of, came through a resolver."""
+    return any(path[:length] in hidden for length in range(len(path) + 1))
+
+
+def without_hidden(value: Any, path: KeyPath, hidden: Collection[KeyPath]) -> Any:
+    """Leave out of a value what came through a resolver."""
+    if isinstance(value, dict):
+        inner = {key: (*path, str(key)) for key in value}
+        return {
+            key: without_hidden(value[key], place, hidden)
+            for key, place in inner.items()
+            if not is_hidden(place, hidden)
+        }
+    if isinstance(value, list):
+        places = [(*path, str(index)) for index in range(len(value))]
+        return [
+            without_hidden(one, place, hidden)
+            for one, place in zip(value, places, strict=True)
+            if not is_hidden(place, hidden)
+        ]
+    return value
+
+
+def _differences(value: Any, other: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """The innermost keys at which two configurations differ."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        for key, inner in value.items():
+            yield from _differences(inner, other.get(key), (*path, str(key)))
+    elif isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
+        for index, pair in enumerate(zip(value, other, strict=True)):
+            yield from _differences(*pair, (*path, str(index)))
+    elif repr(value) != repr(other):  # so that 1 is not true, and a NaN is one
+        yield path
