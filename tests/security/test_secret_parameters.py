@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,21 @@ def test_without_the_private_part_of_omegaconf_nothing_is_shown(
     assert shown_in(small) == set()
     assert sum("nothing tells" in message for message in caplog.messages) == 1
     door.can_tell.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("kedro.validation") is None, reason="needs Kedro 1.5")
+def test_an_error_of_validation_does_not_tell_the_value(vault: Project, tmp_path: Path) -> None:
+    project = vault.copy(tmp_path / "shop")
+    nodes = project.path / "src/shop/nodes.py"
+    nodes.write_text(
+        "from pydantic import BaseModel\n\n\nclass Account(BaseModel):\n    user: int\n\n\n"
+        "def digest(account: Account):\n    return 1\n"
+    )
+    registry = project.path / "src/shop/pipeline_registry.py"
+    registry.write_text(registry.read_text().replace("PARAMETERS, ", '"params:account", '))
+    done = project.execute("in_process", check=False)
+    assert done.returncode
+    assert "user" in done.stderr
+    assert "int_parsing" in done.stderr
+    assert not places_of(SECRETS.values(), project.dagster_home)

@@ -25,6 +25,7 @@ SECRETS = {
         "INLINE",
         "PATTERN",
         "URL",
+        "HOOK",
     )
 }
 """What is planted, by the environment variable that the project reads it from."""

@@ -89,7 +89,7 @@ def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
     The resolver may be one that a hook adds, or want a variable that is set where runs are; the
     value may be a runtime parameter.
     """
-    with _placeholders(), own_resolvers(*loader.own_resolvers):  # type: ignore[attr-defined]
+    with _placeholders(), own_resolvers(*getattr(loader, "own_resolvers", ({}, None))):
         return loader[key]
 
 
@@ -182,12 +182,12 @@ def create_catalog(
     )
 
 
-def catalog_outside_of_runs(
+def context_outside_of_runs(
     project_path: str, package_name: str, conf_source: str, env: str | None
-) -> CatalogProtocol[Any, Any]:
-    """Create the project's catalog where no run is, for datasets that do not depend on one.
+) -> KedroContext:
+    """Create the project's context where no run is.
 
-    The context is a run's, with the resolvers and credentials that its hooks add.
+    It is a run's, with the resolvers and credentials that hooks add.
     """
     session = open_session(
         project_path=project_path,
@@ -199,7 +199,12 @@ def catalog_outside_of_runs(
     )
     loader: Any = planning_config_loader(conf_source, env)
     session._get_config_loader = lambda: loader  # type: ignore[method-assign]
-    context = session.load_context()
+    return session.load_context()
+
+
+def catalog_outside_of_runs(context: KedroContext) -> CatalogProtocol[Any, Any]:
+    """Create the catalog of such a context, for datasets that do not depend on a run."""
+    loader = context.config_loader
     loader["catalog"] = read_leniently(loader, "catalog")
     # No hook sees this catalog, and parameters may be those of a run
     context._hook_manager, context._get_parameters = _create_hook_manager(), dict  # type: ignore[method-assign]

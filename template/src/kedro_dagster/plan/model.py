@@ -238,6 +238,12 @@ class ProjectPlan:
         """The datasets by the name of the op inputs and outputs that stand for them."""
         return {dataset.identifier: dataset for dataset in self.datasets.values()}
 
+    @property
+    def hidden_values(self) -> list[Any]:
+        """The parameters that came through a resolver, but for those that hold others."""
+        hidden = (self.parameters[name] for name in self.hidden_parameters)
+        return [value for value in hidden if not isinstance(value, Mapping)]
+
     def pipeline_names(self, job_name: str) -> list[str]:
         """The registered pipelines that a run is of; ``__default__`` for assets."""
         job = self.jobs.get(job_name)

@@ -18,6 +18,7 @@ from omegaconf.errors import UnsupportedInterpolationType
 
 from ..doors import kedro as kedro_door
 from ..errors import CatalogConfigError, DagsterConfigError, KeyPath, Mistake
+from .credentials import remember, remember_urls
 from .dagster_yml import KedroDagsterConfig
 from .hidden import hidden_paths, without_hidden
 
@@ -47,6 +48,7 @@ def read_config(loader: AbstractConfigLoader, key: str) -> Mapping[str, Any]:
 def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
     """Read the entries and patterns of the catalog, without what may be secret in them."""
     content = read_config(loader, "catalog")
+    remember_urls(content)
     described = {
         name: entry["metadata"]
         for name, entry in content.items()
@@ -74,6 +76,8 @@ def _without_credentials(entry: Any) -> Any:
     """Leave out the names of credentials: these are read when a run starts."""
     if not isinstance(entry, dict):
         return entry
+    if not isinstance(entry.get("credentials"), str):  # they are written in place
+        remember(entry.get("credentials"))
     return {
         key: _without_credentials(value) for key, value in entry.items() if key != "credentials"
     }

@@ -9,6 +9,7 @@ import dagster as dg
 
 from ..doors import kedro as kedro_door
 from ..plan.model import ProjectPlan
+from ..read.credentials import redacted_errors, remember_credentials
 from ..read.dagster_yml import SensorOptions
 from ..read.partition_entry import all_keys
 from ..run.executor import step_error
@@ -39,8 +40,9 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
             return  # no SkipReason: it would end the tick, with other runs still to be seen
         options = RunOptions.of(dagster_run.run_config)
         run = KedroRun(plan, identity, options, selection.pipeline_names, tags=dagster_run.tags)
-        join_mlflow(run, instance, run_id)
-        PipelineHooks(run, selection).on_pipeline_error(step_error(context.failure_event))
+        with redacted_errors():
+            join_mlflow(run, instance, run_id)
+            PipelineHooks(run, selection).on_pipeline_error(step_error(context.failure_event))
         close_hooks(instance, run_id)
 
     return kedro_on_pipeline_error
@@ -61,9 +63,11 @@ def new_partitions_sensor(
     @cache  # a hook may register a resolver, which it can do once in a process
     def find_dataset() -> Any:
         project = plan.project
-        catalog = kedro_door.catalog_outside_of_runs(
+        context = kedro_door.context_outside_of_runs(
             str(project.path), project.package_name, project.conf_source, project.env
         )
+        remember_credentials(context.config_loader)
+        catalog = kedro_door.catalog_outside_of_runs(context)
         return kedro_door.unwrap_cached(catalog.get(watched.variants[0]))
 
     @dg.sensor(
@@ -76,7 +80,8 @@ def new_partitions_sensor(
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         known = set(all_keys(definition, context.instance))
         try:
-            new = [key for key in find_dataset().stored_keys() if key not in known]
+            with redacted_errors():
+                new = [key for key in find_dataset().stored_keys() if key not in known]
         except Exception:
             find_dataset.cache_clear()  # its credentials may have expired
             raise

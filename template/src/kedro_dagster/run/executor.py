@@ -15,6 +15,7 @@ from ..doors import dagster as dagster_door
 from ..doors.kedro import datasets_in
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
+from ..read.credentials import redacted_errors
 from .event_log import event_log
 from .forking import ProcessState, reasons_not_to_fork
 from .hooks import PipelineHooks, pipeline_hooks
@@ -123,8 +124,10 @@ class KedroExecutor(dg.Executor):
             tags=plan_context.dagster_run.tags,
             load_state=partial(load_state, SharedStorage.of(plan_context), tags),
         )
-        log = plan_context.log
-        with pipeline_hooks(run, selection, instance, run_id, log, resumed=bool(resumed)) as hooks:
+        around = pipeline_hooks(
+            run, selection, instance, run_id, plan_context.log, resumed=bool(resumed)
+        )
+        with redacted_errors(), around as hooks:
             if before:
                 steps = self._execute_forked(plan_context, execution_plan, hooks, before)
             else:

@@ -12,6 +12,7 @@ from kedro import __version__ as kedro_version
 from ..doors import kedro as kedro_door
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
+from ..read.credentials import redacted_errors
 from . import mlflow_run
 from .event_log import event_log
 from .identity import close_hooks, lost_with, new_identity, open_hooks
@@ -176,7 +177,7 @@ def open_alone(
         with publish_run(run_id, run):
             yield run
         return
-    with pipeline_hooks(run, selection, instance, run_id, log) as hooks:
+    with redacted_errors(), pipeline_hooks(run, selection, instance, run_id, log) as hooks:
         hooks.end_after(plan.kedro_steps(job_name).intersection(steps))
         try:
             yield run

@@ -11,6 +11,7 @@ import dagster as dg
 from ..doors.dagster import resource_of_step
 from ..errors import TransientDataError
 from ..plan.names import IO_MANAGER
+from ..read.credentials import redacted_errors
 from ..read.partition_entry import typed_keys
 from ..read.partition_keys import PartitionScope
 from .identity import lost_with
@@ -28,12 +29,12 @@ class KedroIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the dataset that an asset is; of a partitioned one, the partitions asked for."""
-        with self._in_scope(context) as name:
+        with redacted_errors(), self._in_scope(context) as name:
             return self._run.catalog.load(name)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Save the dataset that an asset is; of a partitioned one, the partitions of the run."""
-        with self._in_scope(context) as name:
+        with redacted_errors(), self._in_scope(context) as name:
             self._run.catalog.save(name, obj)
 
     @contextmanager

@@ -21,6 +21,7 @@ from pluggy import PluginManager
 from ..doors import kedro as kedro_door
 from ..doors.dagster import PARENT_RUN_ID_TAG
 from ..plan.model import ProjectPlan, StepPlan, data_inputs, data_outputs, partitioned_in
+from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from .selection import RunOptions, RunSelection, steps_for_keys
 from .transient import ElsewhereDataset, Release
 
@@ -89,14 +90,18 @@ class KedroRun:
     @cached_property
     def context(self) -> KedroContext:
         """The project's context; ``after_context_created`` has been called."""
-        return self._session.load_context()
+        context = self._session.load_context()
+        remember_credentials(context.config_loader)
+        return context
 
     @cached_property
     def catalog(self) -> CatalogProtocol[Any, Any]:
         """The catalog of this process; ``after_catalog_created`` has been called."""
-        catalog = kedro_door.create_catalog(
-            self.context, self._pipeline_names, self.run_id, self.options.load_versions
-        )
+        context = self.context
+        with redacted_errors(self.plan.hidden_values):  # which an error of validation tells
+            catalog = kedro_door.create_catalog(
+                context, self._pipeline_names, self.run_id, self.options.load_versions
+            )
         for name, dataset in self._load_state().items():
             catalog[name] = dataset
         return catalog
@@ -164,7 +169,7 @@ class KedroRun:
         """Say where a dataset, or one of its partitions, is saved."""
         dataset = kedro_door.unwrap_cached(self._dataset(name))
         path = kedro_door.saved_path(dataset) if key is None else dataset.path_of(key)
-        found: dict[str, Any] = {"path": dg.MetadataValue.path(path)} if path else {}
+        found: dict[str, Any] = {"path": dg.MetadataValue.path(redact_path(path))} if path else {}
         if self.plan.datasets[name].versioned:
             found["version"] = self.run_id
         return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ..plan.names import IO_MANAGER
+from ..read.credentials import tells_credentials
 from .identity import STATE_TAG
 from .kedro_run import KedroRun
 from .selection import RunSelection
@@ -98,9 +99,14 @@ def send_state(storage: SharedStorage, datasets: Mapping[str, Any]) -> None:
     content, lost = {}, {}
     for name, dataset in datasets.items():
         try:
-            content[name] = pickle.dumps(dataset)
+            packed = pickle.dumps(dataset)
         except Exception as error:  # noqa: BLE001  # whatever the user's class raises
             lost[name] = str(error)
+        else:
+            if tells_credentials(packed):
+                lost[name] = "it holds credentials"
+            else:
+                content[name] = packed
     try:
         storage.save(_STATE, "datasets", content)
     except Exception as error:  # noqa: BLE001  # an io_manager of the user's may take tables only

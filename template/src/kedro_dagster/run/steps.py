@@ -21,6 +21,7 @@ from ..plan.model import (
 )
 from ..plan.parameters import overrides
 from ..plan.partitions import partitions_for_node
+from ..read.credentials import redacted_errors
 from .event_log import event_log
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
@@ -120,7 +121,8 @@ class StepBody:
         step_key = context.get_step_execution_context().step.key
         changed = overrides(context.op_config or {}, self.plan.parameters)
         in_mlflow = in_mlflow_run(run, context.instance, context.run_id)
-        with _errors_kept(run, step_key), event_log(context.log, context.instance), in_mlflow:
+        kept = _errors_kept(run, step_key)
+        with redacted_errors(), kept, event_log(context.log, context.instance), in_mlflow:
             run_nodes(run, step_key, nodes, changed=changed, scopes=scopes, done=record)
             run.step_done(step_key)
 

@@ -1,0 +1,155 @@
+"""Keeps credentials out of the texts that Dagster stores: logs, errors and paths."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+
+from kedro.config import AbstractConfigLoader, MissingConfigException
+
+from ..errors import StepFailedError
+
+_SHOWN_INSTEAD = "<redacted>"  # as Kedro writes it
+
+_IN_URL = r"(?<=://)[^\s/@'\"]+(?=@)"
+
+_PASSWORD_IN_URL = re.compile(r"://[^\s:/@]*:([^\s@]+)@")
+
+_known: dict[str, str] = {}
+"""The credentials that this process has read, each with the pattern that finds it."""
+
+_pattern = re.compile(_IN_URL)
+
+
+def remember(credentials: Any) -> None:
+    """From now on, show no text that stands in some credentials, however deep."""
+    _add(_texts_in(credentials))
+    remember_urls(credentials)
+
+
+def remember_urls(config: Any) -> None:
+    """From now on, show no password of a URL in some configuration, and no query."""
+    urls = [text for text in _texts_in(config) if "://" in text]
+    _add(unquote(password) for url in urls for password in _PASSWORD_IN_URL.findall(url))
+    _add(url.partition("?")[2] for url in urls)  # it may be a signature
+
+
+def _add(texts: Iterable[str]) -> set[str]:
+    """Hide some texts, and say which were not hidden before."""
+    patterns = {}
+    for text in texts:
+        for form in {text, repr(text)[1:-1], quote(text, safe=""), quote_plus(text)}:
+            for line in form.splitlines():  # a log may show one line of a key
+                if len(line) > 2:
+                    # A short one may be part of any word
+                    exact = re.escape(line)
+                    patterns[line] = exact if len(line) > 7 else rf"(?<!\w){exact}(?!\w)"
+    added = patterns.keys() - _known.keys()
+    if added:
+        _known.update(patterns)
+        _redact_log_records()
+        _compile()
+    return added
+
+
+def _compile() -> None:
+    global _pattern  # noqa: PLW0603
+    longest_first = sorted(_known.values(), key=len, reverse=True)
+    _pattern = re.compile("|".join((*longest_first, _IN_URL)))
+
+
+def remember_credentials(loader: AbstractConfigLoader) -> None:
+    """Remember the credentials of a project."""
+    try:
+        remember(loader["credentials"])
+    except MissingConfigException:
+        return
+
+
+def _texts_in(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for inner in config:
+            yield from _texts_in(inner)
+    elif isinstance(config, str):
+        yield config
+    elif isinstance(config, int) and config > 99_999:  # a port or a flag is found everywhere
+        yield str(config)
+
+
+def redact(text: str) -> str:
+    """Leave credentials out of a text, and what stands before the host in a URL."""
+    return _pattern.sub(_SHOWN_INSTEAD, text)
+
+
+def tells_credentials(content: bytes) -> bool:
+    """Whether something that is to be stored holds credentials."""
+    text = content.decode("utf-8", "ignore")
+    return redact(text) != text
+
+
+def redact_path(path: str) -> str:
+    """Leave out of a path what stands before the host, and its query, which may be a signature.
+
+    Kedro cuts off the protocol of most paths, but local ones are absolute.
+    """
+    if path.startswith("/"):
+        return path
+    scheme, protocol, rest = path.rpartition("://")
+    place, query, _ = rest.partition("?")
+    host, slash, file = place.partition("/")
+    _, user, name = host.rpartition("@")
+    if user and slash:
+        place = f"{_SHOWN_INSTEAD}@{name}/{file}"
+    return f"{scheme}{protocol}{place}{query and f'?{_SHOWN_INSTEAD}'}"
+
+
+@cache
+def _redact_log_records() -> None:
+    """Leave credentials out of what this process logs, for whatever handler."""
+    make = logging.getLogRecordFactory()
+
+    def make_redacted(*args: Any, **options: Any) -> logging.LogRecord:
+        record = make(*args, **options)
+        try:
+            text = message = record.getMessage()
+        except Exception:  # noqa: BLE001  # its arguments do not fit: the handlers tell
+            return record
+        if record.exc_info and record.exc_info[1]:
+            error = "".join(traceback.format_exception(record.exc_info[1]))
+            if redact(error) != error:
+                text, record.exc_info = f"{message}\n{error}", None
+        if redact(text) != message:
+            record.msg, record.args = redact(text), ()
+        return record
+
+    logging.setLogRecordFactory(make_redacted)
+
+
+@contextmanager
+def redacted_errors(values: Any = ()) -> Iterator[None]:
+    """Raise another error in the place of one that tells credentials: Dagster stores it whole.
+
+    Other values are hidden for just as long, also in logs.
+    """
+    added = _add(_texts_in(values))
+    try:
+        yield
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        signal = type(error).__module__.partition(".")[0] == "dagster"  # such as RetryRequested
+        if signal or redact(text) == text:
+            raise
+        raise StepFailedError(redact(str(error)), type(error).__name__, redact(text)) from None
+    finally:
+        for line in added:
+            del _known[line]
+        if added:
+            _compile()
