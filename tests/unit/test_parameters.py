@@ -89,6 +89,7 @@ def test_a_default_sent_back_changes_nothing(name: str, flat: dict[str, Any]) ->
         (2**80, 2**81, 2**81),
         (True, False, False),
         (0, False, False),
+        ((1, date(2024, 1, 1)), [2, "2025-01-01"], (2, date(2025, 1, 1))),
         ([1, {"a": 1}], [1, {"a": True}], [1, {"a": True}]),
         ("text", None, None),
         ({"a": 1}, "replaced", "replaced"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime
+from numbers import Integral, Real
 from typing import Any
 
 import dagster as dg
@@ -27,7 +28,7 @@ def config_schema(
     """Make the config schema of an op out of the parameters its nodes take."""
     return {
         name: dg.Field(dg.Any, is_required=False, description=_NOT_SHOWN)
-        if name in hidden
+        if name in hidden or not _survives(values[name])
         else dg.Field(dg.Any, default_value=to_config(values[name]), is_required=False)
         for name in names
         if name in values
@@ -90,6 +91,8 @@ def assign(parameters: dict[Any, Any], path: str, value: Any) -> bool:
 
 def to_config(value: Any) -> Any:
     """Write a parameter in JSON: other keys and values than JSON has become text."""
+    if _is_numpy_number(value):
+        value = value.item()
     if isinstance(value, Mapping):
         return {str(key): to_config(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -101,19 +104,8 @@ def to_config(value: Any) -> Any:
     return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values are equal in JSON: in Python, 1 is also equal to true."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
-
-
 def from_config(value: Any, original: Any) -> Any:
     """Read a parameter back from JSON, after the model of the value that stood there before."""
-    if _same(value, to_config(original)):
-        return original
     if isinstance(value, Mapping) and isinstance(original, Mapping):
         keys = {str(key): key for key in original}
         return {
@@ -122,7 +114,44 @@ def from_config(value: Any, original: Any) -> Any:
         }
     if isinstance(value, list) and isinstance(original, (list, tuple)):
         before = [*original, *[None] * len(value)]
-        return [from_config(inner, old) for inner, old in zip(value, before, strict=False)]
-    if isinstance(value, str) and isinstance(original, (date, float)):
-        return type(original).fromisoformat(value) if isinstance(original, date) else float(value)
-    return value
+        found = [from_config(inner, old) for inner, old in zip(value, before, strict=False)]
+        return tuple(found) if isinstance(original, tuple) else found
+    if isinstance(value, str) and isinstance(original, date):
+        return type(original).fromisoformat(value)
+    if isinstance(value, str) and isinstance(original, float):
+        return type(original)(value)
+    if _is_numpy_number(original) and _fits(value, original):
+        return type(original)(value)
+    return original if _same(value, to_config(original)) else value
+
+
+def _survives(value: Any) -> bool:
+    """Whether a value is the same after it was written in JSON and read back."""
+    if type(value) is dict:
+        different = len(set(map(str, value))) == len(value)
+        return different and all(map(_survives, value.values()))
+    if type(value) in (list, tuple):
+        return all(map(_survives, value))
+    return type(value.item() if _is_numpy_number(value) else value) in _SHOWN_TYPES
+
+
+_SHOWN_TYPES = (type(None), bool, int, float, str, date, datetime)
+
+
+def _is_numpy_number(value: Any) -> bool:
+    return isinstance(value, Real) and hasattr(value, "item")
+
+
+def _fits(value: Any, original: Any) -> bool:
+    """Whether a number of JSON's can be one of numpy's: it would cut 0.5 off to an integer."""
+    kind = int if isinstance(original, Integral) else (int, float)
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal in JSON: in Python, 1 is also equal to true."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
