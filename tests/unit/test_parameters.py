@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from kedro_dagster.errors import RunConfigError
 from kedro_dagster.plan import parameters
 from kedro_dagster.plan.parameters import flatten_parameters
 
@@ -131,3 +132,27 @@ def test_a_parameter_that_is_not_there_is_not_assigned(path: str) -> None:
     values: dict[Any, Any] = {"plain": 1, "a": {"b": 2}}
     assert not parameters.assign(values, path, 0)
     assert values == {"plain": 1, "a": {"b": 2}}
+
+
+@pytest.mark.parametrize(
+    ("original", "written", "place", "advice"),
+    [
+        (0.5, "abc", "params:x", "a number"),
+        (math.nan, "", "params:x", "a number"),
+        (date(2024, 1, 1), "soon", "params:x", "2024-01-31"),
+        (datetime(2024, 1, 1), "2024-13-01", "params:x", "2024-01-31"),  # noqa: DTZ001
+        ({"rate": {"low": 0.5}}, {"rate": {"low": "abc"}}, "params:x.rate.low", "a number"),
+        ({1: [0.5, 0.5]}, {"1": [0.5, "abc"]}, "params:x.1.1", "a number"),
+    ],
+)
+def test_a_value_that_cannot_be_read_names_its_parameter(
+    original: Any, written: Any, place: str, advice: str
+) -> None:
+    """When a run is launched: Dagster checks its config first."""
+    with pytest.raises(RunConfigError) as caught:
+        config_of({"params:x": original}, {"params:x": written})
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{place}: ")
+    assert repr(written if isinstance(written, str) else "abc") in message
+    assert advice in message

@@ -55,6 +55,10 @@ class BadValueError(KedroDagsterError, ValueError):
         self.message = message
 
 
+class RunConfigError(BadValueError):
+    """The config of a run, as whoever launched it wrote it, holds a value that cannot be used."""
+
+
 class TransientDataError(KedroDagsterError):
     """A value that stands in no persisted dataset cannot reach the step that needs it."""
 

@@ -7,14 +7,14 @@ closest JSON form, and only a value that is changed there replaces the project's
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from numbers import Integral, Real
 from typing import Any
 
 import dagster as dg
 
-from ..errors import KeyPath
+from ..errors import KeyPath, RunConfigError
 
 _NOT_SHOWN = (
     "It is set in conf, and not shown here. A value that is given here replaces it for one run, "
@@ -26,13 +26,32 @@ def config_schema(
     names: Iterable[str], values: Mapping[str, Any], hidden: Collection[str] = ()
 ) -> dict[str, dg.Field]:
     """Make the config schema of an op out of the parameters its nodes take."""
-    return {
-        name: dg.Field(dg.Any, is_required=False, description=_NOT_SHOWN)
-        if name in hidden or not _survives(values[name])
-        else dg.Field(dg.Any, default_value=to_config(values[name]), is_required=False)
-        for name in names
-        if name in values
-    }
+    fields = {}
+    for name in names:
+        if name not in values:
+            continue
+        type_ = ParameterType(name, values[name])
+        fields[name] = (
+            dg.Field(type_, is_required=False, description=_NOT_SHOWN)
+            if name in hidden or not _survives(values[name])
+            else dg.Field(type_, is_required=False, default_value=to_config(values[name]))
+        )
+    return fields
+
+
+class ParameterType(type(dg.Field(dg.Any).config_type)):  # type: ignore[misc]  # it is not public
+    """Dagster's ``Any``, which refuses a value that cannot be read back when a run is launched."""
+
+    def __init__(self, name: str, original: Any) -> None:
+        super().__init__()
+        self.key = self.given_name = "Parameter"  # Dagster wants one class for each name
+        self._name = name
+        self._original = original
+
+    def post_process(self, value: Any) -> Any:
+        """Look at a value; it is read where the node runs."""
+        from_config(value, self._original, self._name)
+        return value
 
 
 def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +90,7 @@ def _holders(name: str) -> Iterator[str]:
 def overrides(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Find the parameters that a run's config changes."""
     return {
-        name: from_config(value, values[name])
+        name: from_config(value, values[name], name)
         for name, value in config.items()
         if not _same(value, to_config(values[name]))
     }
@@ -104,25 +123,38 @@ def to_config(value: Any) -> Any:
     return value.isoformat() if isinstance(value, (date, datetime)) else str(value)
 
 
-def from_config(value: Any, original: Any) -> Any:
+def from_config(value: Any, original: Any, name: str = "") -> Any:
     """Read a parameter back from JSON, after the model of the value that stood there before."""
     if isinstance(value, Mapping) and isinstance(original, Mapping):
         keys = {str(key): key for key in original}
         return {
-            keys.get(key, key): from_config(inner, original.get(keys.get(key)))
+            keys.get(key, key): from_config(inner, original.get(keys.get(key)), f"{name}.{key}")
             for key, inner in value.items()
         }
     if isinstance(value, list) and isinstance(original, (list, tuple)):
         before = [*original, *[None] * len(value)]
-        found = [from_config(inner, old) for inner, old in zip(value, before, strict=False)]
+        found = [
+            from_config(inner, before[index], f"{name}.{index}")
+            for index, inner in enumerate(value)
+        ]
         return tuple(found) if isinstance(original, tuple) else found
-    if isinstance(value, str) and isinstance(original, date):
-        return type(original).fromisoformat(value)
-    if isinstance(value, str) and isinstance(original, float):
-        return type(original)(value)
+    if isinstance(value, str) and isinstance(original, (date, float)):
+        return _parse(value, original, name)
     if _is_numpy_number(original) and _fits(value, original):
         return type(original)(value)
     return original if _same(value, to_config(original)) else value
+
+
+def _parse(text: str, original: date | float, name: str) -> Any:
+    parse: Callable[[str], Any] = type(original)
+    wanted = "a number"
+    if isinstance(original, date):
+        parse, wanted = type(original).fromisoformat, "a date, such as 2024-01-31"
+    try:
+        return parse(text)
+    except ValueError:
+        message = f"{text!r} is not valid. In conf this is {wanted}: give another one."
+        raise RunConfigError((name,), message) from None
 
 
 def _survives(value: Any) -> bool:
