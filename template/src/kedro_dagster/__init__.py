@@ -7,6 +7,7 @@ Four stages, a folder each: ``read`` the Kedro project, ``plan`` its steps, ``ru
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .doors import quiet
 from .versions import __version__, check_installed
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def __getattr__(name: str) -> Any:
     """Import Dagster when it is asked for: every command of Kedro imports this package."""
     if name in _TRANSLATORS:
         check_installed()  # first: with other versions, the import fails with a worse message
+        quiet.import_kedro()
         return getattr(import_module(_TRANSLATORS[name], __name__), name)
     if name in _PLAIN:
         return getattr(import_module(_PLAIN[name], __name__), name)

@@ -21,6 +21,7 @@ from kedro.io import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
+from ..doors import quiet
 from ..errors import KeyPath, ProjectNotFoundError
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
@@ -91,6 +92,7 @@ def read_project(
     env: str | None = None,
 ) -> KedroProject:
     """Bootstrap a Kedro project and read it."""
+    quiet.ignore_warnings()
     path, package = _bootstrap(project_path, package_name)
     env = env or os.environ.get("KEDRO_ENV") or None
     loader = make_loader(conf_source(path), env)

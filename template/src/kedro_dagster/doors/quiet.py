@@ -1,0 +1,31 @@
+"""What Kedro says of itself, and OmegaConf of Kedro.
+
+``kedro run`` tells it, and that is enough: a run of Dagster's would tell it again in each of its
+processes, before the line that somebody looks for.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from importlib import import_module
+
+
+def import_kedro() -> None:
+    """Import Kedro's project module without its record of which logging configuration it uses."""
+    logger = logging.getLogger("kedro.framework.project")
+    logger.addFilter(_nothing)
+    try:
+        import_module(logger.name)
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
+
+
+def ignore_warnings() -> None:
+    """Leave out the warnings that are meant for Kedro's authors, or for those of pipelines."""
+    warnings.filterwarnings("ignore", module=r"kedro\.config\.omegaconf_config$")
+    warnings.filterwarnings("ignore", r"One or more dataset names contain '\.'")
