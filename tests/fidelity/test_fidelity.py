@@ -146,15 +146,12 @@ def test_pipeline_hooks_stand_around_all_nodes(way: str, run_of: RunOf) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_context_is_created_once_in_each_process_before_anything_else(
-    way: str, run_of: RunOf
-) -> None:
-    by_process: dict[int, list[str]] = {}
-    for call in run_of(way).trace:
-        by_process.setdefault(call["pid"], []).append(call["hook"])
-    for hooks in by_process.values():
-        assert sorted(hooks[:3]) == sorted(CONTEXT_HOOKS)
-        assert not set(hooks[3:]).intersection(CONTEXT_HOOKS)
+def test_the_context_is_created_once_in_a_run_before_anything_else(way: str, run_of: RunOf) -> None:
+    run = run_of(way)
+    hooks = [call["hook"] for call in run.trace]
+    assert sorted(hooks[:3]) == sorted(CONTEXT_HOOKS)
+    assert not set(hooks[3:]).intersection(CONTEXT_HOOKS)
+    assert {call["pid"] for call in run.trace[:3]} == {run.call("before_pipeline_run")["pid"]}
 
 
 @pytest.mark.parametrize("way", SEVERAL_PROCESSES)
@@ -165,10 +162,11 @@ def test_steps_run_in_processes_of_their_own(way: str, run_of: RunOf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "steps"), [("by_memory", 4), ("by_namespace", 1), ("by_pipeline", 1)]
+    ("way", "workers"), [("by_memory", 2), ("by_namespace", 1), ("by_pipeline", 1)]
 )
-def test_grouped_nodes_share_a_process(way: str, steps: int, run_of: RunOf) -> None:
-    assert len({call["pid"] for call in run_of(way).trace if "node" in call}) == steps
+def test_grouped_nodes_share_a_process(way: str, workers: int, run_of: RunOf) -> None:
+    pids = {call["pid"] for call in run_of(way).trace if "node" in call}
+    assert 1 <= len(pids) <= workers
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -275,7 +275,7 @@ def trace(file: Path) -> list[dict[str, Any]]:
     run_ids: dict[int, str | None] = {}
     for line in lines:
         if line["hook"] != "after_context_created":
-            line["run_id"] = run_ids[line["pid"]] = line["run_id"] or run_ids[line["pid"]]
+            line["run_id"] = run_ids[line["pid"]] = line["run_id"] or run_ids.get(line["pid"])
     for line in reversed(lines):
         line["run_id"] = run_ids[line["pid"]] = line["run_id"] or run_ids.get(line["pid"])
     return lines

@@ -194,7 +194,7 @@ def test_a_run_worker_that_is_killed_while_its_step_processes_run(
     run = runs["a worker is killed", "multiprocess"]
 
     assert_the_sensor_tells_once(runs, run, hooks)
-    os.kill(step, signal.SIGKILL)  # Dagster leaves it behind
+    assert not Path(f"/proc/{step}").exists()  # it has gone with the run worker
 
 
 def assert_the_sensor_tells_once(
