@@ -45,7 +45,9 @@ def reasons_not_to_fork(before: ProcessState, datasets: Iterable[tuple[str, Any]
         yield "a Spark session is open"
     threads = {thread.native_id: thread for thread in threading.enumerate()}
     for native_id, thread in threads.items():
-        if native_id not in before.threads and thread.is_alive():
+        if isinstance(thread, threading.Timer) and thread.finished.is_set():
+            thread.join()  # such as the event log's, which has been cancelled and is about to end
+        elif native_id not in before.threads and thread.is_alive():
             yield f"thread {thread.name!r} is running"
     if names := sorted(set(_threads_of_libraries(before, set(threads)))):
         yield f"a library has started threads ({', '.join(names)})"
