@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from kedro_dagster import KedroProjectTranslator
+from live.server import GraphQLError, serve
 from projects import Project
 from security.storage import places_of
 from security.vault import SECRETS, make_vault
@@ -101,6 +102,8 @@ def register_pipelines():
         for name in INPUTS
     }}
     found["no_save"] = Pipeline([node(lambda x: x, "reached", "no_save", name="save")])
+    given = ["params:rate", "params:token"]
+    found["text"] = Pipeline([node(lambda *_: None, given, None, name="text")])
     found["watched"] = Pipeline([node(lambda x: None, "watched", None, name="watch")])
     return {{**found, "__default__": found["reached"]}}
 """
@@ -197,7 +200,7 @@ if __name__ == "__main__":
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     jobs: dict[str, Any] = {
         f"{name}_{executor}": {"pipeline": {"pipeline_name": name}, "executor": {executor: {}}}
-        for name in (*INPUTS, "no_save", "watched")
+        for name in (*INPUTS, "no_save", "watched", "text")
         for executor in ("in_process", "multiprocess")
     }
     jobs["reached_spawn"] = {
@@ -212,7 +215,7 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             tmp_path_factory.mktemp("vault") / "shop",
             pipelines=PIPELINES,
             hooks=HOOKS,
-            parameters="",
+            parameters="{rate: 0.5, token: '${secret:TOKEN}'}",
             catalog=CATALOG,
             dagster={"jobs": jobs, "sensors": sensors},
             files={
@@ -263,3 +266,21 @@ def test_a_sensor_tells_no_credential(vault: Project, tmp_path: Path) -> None:
             sensor(context)
     shown = "".join(traceback.format_exception(error.value))
     assert [secret for secret in SECRETS.values() if secret in shown] == []
+
+
+@pytest.mark.xdist_group("live")
+def test_no_secret_is_stored_of_what_is_launched_in_the_ui(vault: Project, tmp_path: Path) -> None:
+    project = vault.copy(tmp_path / "shop")
+    with serve(project) as server:
+        with pytest.raises(GraphQLError, match="params:rate: 'abc' is not valid"):
+            server.launch("text_in_process", {"ops": {"text": {"config": {"params:rate": "abc"}}}})
+        launched = {
+            server.launch("text_in_process"): "SUCCESS",
+            server.launch("reached_in_process"): "SUCCESS",
+            server.launch("no_load_multiprocess"): "FAILURE",
+            server.materialise(["written"]): "SUCCESS",
+        }
+        for run, status in launched.items():
+            assert server.ended(run).status == status
+        assert set(server.runs()) == set(launched)
+    assert not places_of(SECRETS.values(), project.dagster_home)

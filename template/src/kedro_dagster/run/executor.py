@@ -21,6 +21,7 @@ from .forking import ProcessState, reasons_not_to_fork
 from .hooks import PipelineHooks, pipeline_hooks
 from .identity import identity_of, lost_with, new_identity, tags_of
 from .kedro_run import KedroRun
+from .launched import check_start_method
 from .processes import choose_start_method, forks_workers
 from .selection import RunOptions, RunSelection, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
@@ -45,6 +46,8 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
         executor = creation(context)
         if not dagster_door.is_multiprocess(executor):  # which its name does not tell
             return KedroExecutor(executor, plan, definition.name)
+        if definition is dg.multi_or_in_process_executor:  # else, config is that of dagster.yml
+            check_start_method(context.executor_config)
         forks = forks_workers(context)
         context, note = choose_start_method(context)
         return KedroExecutor(creation(context), plan, definition.name, note, forks=forks)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import dagster as dg
 from kedro.io.core import generate_timestamp
 
+from .launched import is_file_name
+
 RUN_ID_TAG = "kedro/run_id"
 """Tag of a Dagster run: the identity of its Kedro run, and the version of all it saves."""
 
@@ -45,7 +47,9 @@ def tags_of(instance: dg.DagsterInstance, dagster_run_id: str) -> Mapping[str, s
 def identity_of(tags: Mapping[str, str], dagster_run_id: str) -> str | None:
     """Find the identity that a Dagster run has been given, in whatever process."""
     owned = tags.get(HOOKS_TAG, "").endswith(dagster_run_id)
-    return tags.get(RUN_ID_TAG) if owned else None
+    run_id = tags.get(RUN_ID_TAG, "")
+    # It is a version, and so part of paths. Who launches a run may write tags
+    return run_id if owned and is_file_name(run_id) else None
 
 
 def lost_with(instance: dg.DagsterInstance, dagster_run_id: str) -> bool:

@@ -22,6 +22,7 @@ from ..doors import kedro as kedro_door
 from ..doors.dagster import PARENT_RUN_ID_TAG
 from ..plan.model import ProjectPlan, StepPlan, data_inputs, data_outputs, partitioned_in
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
+from .launched import check_classes
 from .selection import RunOptions, RunSelection, steps_for_keys
 from .transient import ElsewhereDataset, Release
 
@@ -98,6 +99,8 @@ class KedroRun:
     def catalog(self) -> CatalogProtocol[Any, Any]:
         """The catalog of this process; ``after_catalog_created`` has been called."""
         context = self.context
+        if self.options.runtime_params:
+            check_classes(context.config_loader, self.plan.project)
         with redacted_errors(self.plan.hidden_values):  # which an error of validation tells
             catalog = kedro_door.create_catalog(
                 context, self._pipeline_names, self.run_id, self.options.load_versions

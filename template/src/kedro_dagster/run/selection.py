@@ -16,6 +16,7 @@ from pydantic import Field
 from ..errors import did_you_mean
 from ..plan.model import JobPlan, Nodes, ProjectPlan, data_outputs
 from ..plan.names import KEDRO
+from .launched import check_load_versions, check_runtime_params
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class RunOptions(dg.Config):
     runtime_params: dict[str, Any] = Field(
         default={}, description="Parameters of this run, as 'kedro run --params' takes them."
     )
-    load_versions: dict[str, str] = Field(
+    # Not of texts: for those, Dagster takes {env: NAME}, and errors would tell what is in it
+    load_versions: dict[str, Any] = Field(
         default={},
         description="Versions of datasets to load, as 'kedro run --load-versions' takes them.",
     )
@@ -66,7 +68,10 @@ class RunOptions(dg.Config):
     @classmethod
     def of_resource(cls, config: Mapping[str, Any]) -> RunOptions:
         """Read the config of the resource; an option may be null."""
-        return cls(**{name: value for name, value in config.items() if value is not None})
+        options = cls(**{name: value for name, value in config.items() if value is not None})
+        check_runtime_params(options.runtime_params)
+        check_load_versions(options.load_versions)
+        return options
 
 
 def select_nodes(
