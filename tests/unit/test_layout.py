@@ -42,6 +42,7 @@ def test_a_run_reads_no_configuration(stage: str) -> None:
         "read.dagster_yml",
         "read.partition_entry",
         "read.partition_keys",
+        "read.source",  # where the project is
     }
     assert used <= allowed
 
