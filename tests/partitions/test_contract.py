@@ -256,7 +256,9 @@ def test_a_run_is_refused_before_its_first_node_on_another_kedro_datasets(
     monkeypatch.delattr(PartitionedDataset, "_path_to_partition")
     with pytest.raises(dg.DagsterResourceFunctionError) as caught:
         definitions.resolve_job_def("in_threads").execute_in_process(QUIET, instance)
-    assert "has no PartitionedDataset._path_to_partition" in str(caught.value.__cause__)
+    message = str(caught.value.__cause__)
+    assert message.startswith("kedro_dagster does not fit kedro-datasets ")
+    assert "'PartitionedDataset' has no attribute '_path_to_partition'" in message
     assert not contents(made)
 
 
