@@ -157,8 +157,12 @@ defs = dg.Definitions.merge(
     dg.Definitions(
         assets=[native],
         jobs=[
-            dg.define_asset_job("native_in_process", [native], executor_def=dg.in_process_executor),
-            dg.define_asset_job("assets_in_process", ["written"]),
+            dg.define_asset_job(
+                "native_in_process",
+                dg.AssetSelection.assets(native),
+                executor_def=dg.in_process_executor,
+            ),
+            dg.define_asset_job("assets_in_process", dg.AssetSelection.assets("written")),
         ],
     ),
 )

@@ -311,7 +311,8 @@ RUN_ID = "2024-05-05T05.05.05.005Z"
 
 def load_definitions(path: str) -> dg.RepositoryDefinition:
     kedro = KedroProjectTranslator(path).to_definitions()
-    native = dg.define_asset_job("native", ["kept"], executor_def=dg.in_process_executor)
+    kept = dg.AssetSelection.assets("kept")
+    native = dg.define_asset_job("native", kept, executor_def=dg.in_process_executor)
     return dg.Definitions.merge(kedro, dg.Definitions(jobs=[native])).get_repository_def()
 
 

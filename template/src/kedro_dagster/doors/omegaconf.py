@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
 
+from .fallback import or_else
+
 Results: TypeAlias = dict[tuple[str, tuple[str, ...]], Any]
 """What the project's own resolvers have given, by their name and arguments."""
 
@@ -18,16 +20,24 @@ _FIND_RESOLVER = "_get_resolver"
 
 _PLACEHOLDER = "came_through_a_resolver"
 
+_one_at_a_time = threading.RLock()
+
 
 @contextmanager
 def own_resolvers(found: Results, hidden: Results | None = None) -> Iterator[set[str]]:
     """Note what the project's own resolvers give, or give placeholders for what is hidden."""
+    with _one_at_a_time, _watched(found, hidden) as asked:
+        yield asked
+
+
+@contextmanager
+def _watched(found: Results, hidden: Results | None) -> Iterator[set[str]]:
     plain = {name: vars(OmegaConf).get(name) for name in (_FIND_RESOLVER, "has_resolver")}
     asked: set[str] = set()
     if (find := plain[_FIND_RESOLVER]) is None:
         yield asked
         return
-    thread = threading.get_ident()
+    thread = threading.get_ident()  # another one reads its configuration as it is
 
     def find_watched(name: str) -> Callable[..., Any] | None:
         asked.add(name)
@@ -56,11 +66,14 @@ def own_resolvers(found: Results, hidden: Results | None = None) -> Iterator[set
 
 
 @cache
+@or_else("omegaconf", "no parameter has a default in Dagster's launchpad", default=False)
 def can_tell() -> bool:
     """Whether this version of OmegaConf looks for resolvers where they are watched."""
     with own_resolvers({}) as asked, suppress(OmegaConfBaseException):  # there is no such resolver
         OmegaConf.to_container(OmegaConf.create({"probe": "${nobody:}"}), resolve=True)
-    return bool(asked)
+    if not asked:
+        raise AttributeError(f"OmegaConf.{_FIND_RESOLVER} is not where resolvers are found")
+    return True
 
 
 def _is_own(name: str) -> bool:

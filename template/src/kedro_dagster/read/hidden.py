@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -11,8 +10,6 @@ from kedro.config import AbstractConfigLoader
 from ..doors import kedro as kedro_door
 from ..doors.omegaconf import can_tell
 from ..errors import KeyPath
-
-logger = logging.getLogger(__name__)
 
 EVERYTHING: frozenset[KeyPath] = frozenset({()})
 
@@ -26,16 +23,12 @@ def hidden_paths(
     differs came through one, also where it is part of a text or taken from another place.
     """
     if not can_tell():
-        logger.warning(
-            "With this version of OmegaConf, nothing tells which values come through resolvers. "
-            "So no parameter has a default in Dagster's launchpad."
-        )
         return EVERYTHING
     results = kedro_door.resolved_by(loader)
     if not results:
         return frozenset()
-    other = kedro_door.planning_config_loader(str(loader.conf_source), loader.env, results)
     try:
+        other = kedro_door.planning_config_loader(str(loader.conf_source), loader.env, results)
         return frozenset(_differences(content, kedro_door.read_leniently(other, kind)))
     except Exception:  # noqa: BLE001  # whatever cannot do with a placeholder
         return EVERYTHING

@@ -100,7 +100,8 @@ class KedroRun:
         """The catalog of this process; ``after_catalog_created`` has been called."""
         context = self.context
         if self.options.runtime_params:
-            check_classes(context.config_loader, self.plan.project)
+            project = self.plan.project
+            check_classes(context.config_loader, project.conf_source, project.env)
         with redacted_errors(self.plan.hidden_values):  # which an error of validation tells
             catalog = kedro_door.create_catalog(
                 context, self._pipeline_names, self.run_id, self.options.load_versions

@@ -10,7 +10,6 @@ from kedro.config import AbstractConfigLoader, MissingConfigException
 
 from ..doors import kedro as kedro_door
 from ..errors import KeyPath, RunConfigError
-from ..read.source import ProjectSource
 
 _NAMES_CODE: Mapping[str, tuple[str, ...]] = {
     "type": (),
@@ -58,9 +57,9 @@ def is_file_name(text: str) -> bool:
     return text not in ("", ".", "..") and not {"/", "\\", "\0"}.intersection(text)
 
 
-def check_classes(loader: AbstractConfigLoader, project: ProjectSource) -> None:
+def check_classes(loader: AbstractConfigLoader, conf_source: str, env: str | None) -> None:
     """Refuse runtime parameters that change which class or module the catalog names."""
-    planning_loader = kedro_door.planning_config_loader(project.conf_source, project.env)
+    planning_loader = kedro_door.planning_config_loader(conf_source, env)
     try:
         planned = dict(_leaves(kedro_door.read_leniently(planning_loader, "catalog")))
         found = dict(_leaves(loader["catalog"]))
