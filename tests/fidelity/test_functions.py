@@ -98,7 +98,7 @@ bootstrap_project(Path.cwd())
 made = {}
 for name in NAMES:
     with KedroSession.create(Path.cwd()) as session:
-        session.run(pipeline_names=[name])
+        session.run(name)
     made[name] = json.loads(Path("data/out.json").read_text())
 print(json.dumps(made))
 """
