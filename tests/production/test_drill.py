@@ -203,7 +203,7 @@ def drill(source: Project, image: Stage) -> Iterator[Drill]:
 def test_the_image_has_the_packages_and_no_source_tree_and_no_secret(image: Stage) -> None:
     (packages,) = image.python.glob("lib/python3*/site-packages")
     files = {str(file.relative_to(image.workdir)) for file in image.workdir.rglob("*.*")}
-    assert (packages / "kedro_dagster" / "run.py").is_file()
+    assert (packages / "kedro_dagster" / "run" / "executor.py").is_file()
     assert not [file for file in files if file.endswith((".py", ".toml"))]
     assert "conf/base/dagster.yml" in files
     assert not list(image.workdir.rglob("credentials*"))
