@@ -29,8 +29,6 @@ RUN = dg.DagsterRun(job_name="job")
 CONTEXT_OF_RUN: Any = SimpleNamespace(
     plan_data=PlanData(None), log=None, output_capture=None, resume_from_failure=False
 )
-CONTEXT_OF_STEPS: Any = SimpleNamespace(job=None, dagster_run=RUN, run_config={})
-PLAN_OF_STEPS: Any = SimpleNamespace(repository_load_data=None)
 WARNING = "kedro_dagster does not fit"
 MULTIPROCESS = MultiprocessExecutor(RetryMode.DISABLED, max_concurrent=1)
 
@@ -96,17 +94,16 @@ OPTIONAL = {
         ("PlanOrchestrationContext",),
     ),
     "steps in workers": Way(
-        lambda: door.step_executor(CONTEXT_OF_STEPS, PLAN_OF_STEPS, MULTIPROCESS),
+        lambda: door.processes_from(MULTIPROCESS),
         None,
-        ("create_execution_plan", "execute_plan_iterator", "create_context_free_log_manager"),
-    ),
-    "events of workers": Way(
-        door.child_process, None, ("ChildProcessCommand", "_execute_command_in_child_process")
-    ),
-    "workers as processes": Way(
-        lambda: door.processes_from(MULTIPROCESS, object()),
-        None,
-        attributes=("multiprocessing.context._concrete_contexts",),
+        (
+            "create_execution_plan",
+            "execute_plan_iterator",
+            "create_context_free_log_manager",
+            "ChildProcessCommand",
+            "_execute_command_in_child_process",
+        ),
+        ("multiprocessing.context._concrete_contexts",),
     ),
     "outlines": Way(
         handed_over,

@@ -1,4 +1,4 @@
-"""What before_pipeline_run puts into the catalog reaches processes that are not forked from it."""
+"""What a run is begun with reaches processes that are not forked from the run worker."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def test_a_large_value_of_a_hook_is_what_it_is_in_kedro_run(
     output = spawned.execute("spawned", PUT="1")
     made = [(one.path / "data" / "out.json").read_bytes() for one in (oracle, spawned)]
     assert made[0] == made[1]
-    assert "do not reach steps in other processes: 'handle' (" in output.stdout + output.stderr
+    assert (
+        "does not reach steps in other processes: dataset 'handle' ("
+        in output.stdout + output.stderr
+    )
     (tags,) = tags_of_runs(spawned)
     assert "kedro/run_state" in tags
     assert max(map(len, tags.values())) < 1_000
@@ -94,3 +97,99 @@ def test_what_a_hook_only_looks_at_is_not_its_to_hand_over(
     copy.execute("spawned", check=False)  # nobody has put `given`
     (tags,) = tags_of_runs(copy)
     assert "kedro/run_state" not in tags
+
+
+SETTINGS = """
+    import uuid
+    from shop.hooks import ProjectHooks
+
+    HOOKS = (ProjectHooks("first"), ProjectHooks("second"))
+    CONFIG_LOADER_ARGS = {
+        "base_env": "base",
+        "default_run_env": "local",
+        "custom_resolvers": {"uuid": lambda: uuid.uuid4().hex, "secret": lambda: "PLANTED" * 2},
+    }
+"""
+STATEFUL_HOOKS = """
+    import json, os
+    from kedro.framework.hooks import hook_impl
+
+    class ProjectHooks:
+        def __init__(self, name):
+            self.name = name
+            self.seen = []
+
+        @hook_impl
+        def before_pipeline_run(self, run_params, catalog):
+            self.run_id = run_params["run_id"]
+            self.seen.append(self.name)
+            self.catalog = catalog
+            self.client = lambda: None
+            os.environ["FROM_HOOK"] = "set"
+
+        @hook_impl
+        def after_node_run(self, node):
+            with open(f"{node.name}.{self.name}.json", "w") as file:
+                known = [self.run_id, self.seen, self.catalog.load("params:batch")]
+                json.dump(known, file)
+"""
+BATCH_NODES = """
+    import os
+    def start(batch, secret): return {"batch": batch, "env": os.environ["FROM_HOOK"]}
+    def end(started, batch, secret):
+        return {"same": started["batch"] == batch, "secret": len(secret)}
+"""
+BATCH_PIPELINES = """
+    from kedro.pipeline import Pipeline, node
+    from shop.nodes import end, start
+
+    def register_pipelines():
+        given = ["params:batch", "params:secret"]
+        return {
+            "__default__": Pipeline([
+                node(start, given, "started", name="start"),
+                node(end, ["started", *given], "ended", name="end"),
+            ])
+        }
+"""
+BATCH_PROJECT = {
+    "nodes": BATCH_NODES,
+    "pipelines": BATCH_PIPELINES,
+    "hooks": STATEFUL_HOOKS,
+    "settings": SETTINGS,
+    "parameters": "batch: ${uuid:}\nsecret: ${secret:}\n",
+    "catalog": """
+        _of_this_run: ${uuid:}
+        started: {type: json.JSONDataset, filepath: "data/${_of_this_run}/started.json"}
+        ended: {type: json.JSONDataset, filepath: data/ended.json}
+    """,
+}
+WAYS = {
+    "a process a step": {"start_method": {"spawn": {}}},
+    "fresh workers": {},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_processes_go_on_with_one_state(tmp_path: Path, way: str) -> None:
+    project = make_project(
+        tmp_path / "shop",
+        **BATCH_PROJECT,
+        dagster={"jobs": {"all": {"pipeline": {}, "executor": {"multiprocess": WAYS[way]}}}},
+    )
+    output = project.execute("all", KEDRO_MP_CONTEXT="spawn")
+    assert "attribute 'client' of shop.hooks.ProjectHooks (" in output.stdout + output.stderr
+    (started,) = project.path.glob("data/*/started.json")
+    assert json.loads((project.path / "data" / "ended.json").read_text()) == {
+        "same": True,
+        "secret": 14,
+    }
+    batch = json.loads(started.read_text())["batch"]
+    (tags,) = tags_of_runs(project)
+    for step in ("start", "end"):
+        for hook in ("first", "second"):
+            known = json.loads((project.path / f"{step}.{hook}.json").read_text())
+            assert known == [tags["kedro/run_id"], [hook], batch]
+    stored = [file for file in project.dagster_home.rglob("*") if file.is_file()]
+    assert any(batch.encode() in file.read_bytes() for file in stored)  # in the state of the run
+    assert not any(b"PLANTEDPLANTED" in file.read_bytes() for file in stored)

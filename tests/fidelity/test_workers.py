@@ -241,8 +241,28 @@ def test_a_run_worker_that_is_killed_takes_its_workers_with_it(project: Project,
     pytest.fail("the worker lives on")
 
 
-def test_a_thread_of_a_hook_keeps_the_run_worker_from_being_forked(run: Run) -> None:
-    status, output, notes = run("many", START_THREAD="1")
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (
+            {"START_THREAD": "1"},
+            "Workers are not forked from the run worker: thread 'watcher' is running.",
+        ),
+        ({"KEDRO_MP_CONTEXT": "spawn"}, "Executing steps using multiprocess executor"),
+    ],
+    ids=["a thread of a hook", "spawn"],
+)
+def test_workers_that_begin_anew_stay_too(run: Run, environment: dict[str, str], said: str) -> None:
+    status, output, notes = run("many", **environment)
     assert status == 0, output
-    assert "Each step has a process of its own: thread 'watcher' is running." in output
-    assert len({note["pid"] for note in notes if "node" in note}) == 12
+    assert said in output
+    pids = {note["pid"] for note in notes if "node" in note}
+    assert 1 <= len(pids) <= 2
+    opened = {note["pid"] for note in hooks_of(notes, "after_context_created")}
+    assert pids < opened
+    assert len(opened) == len(pids) + 1
+    (kept,) = {note["kept"] for note in hooks_of(notes, "after_node_run")}
+    assert kept is not None  # what before_pipeline_run has set, in another process
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)

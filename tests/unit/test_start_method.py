@@ -13,10 +13,11 @@ import yaml
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.executor.init import InitExecutorContext
 
-from kedro_dagster.run.processes import SPAWNED, choose_start_method, forks_workers
+from kedro_dagster.run.processes import preload, start_method_of_workers
 from projects import Project, make_project
 
 DEFAULTS = {"max_concurrent": None, "retries": {"enabled": {}}}
+FORKSERVER = {**DEFAULTS, "start_method": {"forkserver": {}}}
 PIPELINES = """
     import os
     import sys
@@ -60,9 +61,8 @@ def executor_context(config: dict[str, Any]) -> InitExecutorContext:
     )
 
 
-def chosen(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    context, note = choose_start_method(executor_context(config))
-    return dict(context.executor_config), note
+def chosen(config: dict[str, Any]) -> dict[str, Any]:
+    return dict(preload(executor_context(config)).executor_config)
 
 
 @pytest.fixture(autouse=True)
@@ -71,57 +71,50 @@ def linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KEDRO_MP_CONTEXT", raising=False)
 
 
-@pytest.mark.parametrize("given", [{}, {"start_method": {"forkserver": {}}}])
-def test_each_step_is_forked_from_a_process_that_has_dagster_loaded(given: dict[str, Any]) -> None:
-    config, note = chosen({**DEFAULTS, **given})
-    modules = config["start_method"]["forkserver"]["preload_modules"]
-    assert modules[0] == "__main__"
-    assert modules[-1] == "kedro_dagster.render.code_location"
-    assert note == ""
-
-
-def test_the_default_executor_has_its_options_one_level_down() -> None:
-    config, _ = chosen({"multiprocess": DEFAULTS})
-    assert "forkserver" in config["multiprocess"]["start_method"]
+def test_a_fork_server_has_dagster_loaded() -> None:
+    for config in (FORKSERVER, {"multiprocess": FORKSERVER}):  # so has the default executor
+        found = chosen(config)
+        method = found.get("multiprocess", found)["start_method"]
+        modules = method["forkserver"]["preload_modules"]
+        assert modules[0] == "__main__"
+        assert modules[-1] == "kedro_dagster.render.code_location"
 
 
 @pytest.mark.parametrize("given", [{"spawn": {}}, {"forkserver": {"preload_modules": ["pandas"]}}])
 def test_a_start_method_of_dagster_yml_stays(given: dict[str, Any]) -> None:
     config = {**DEFAULTS, "start_method": given}
-    assert chosen(config) == (config, "")
-
-
-def test_macos_spawns_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert chosen(DEFAULTS) == (DEFAULTS, SPAWNED)
-
-
-def test_a_platform_without_fork_spawns_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
-    assert chosen(DEFAULTS) == (DEFAULTS, SPAWNED)
+    assert chosen(config) == config
 
 
 @pytest.mark.parametrize(
     ("given", "variable", "expected"),
     [
-        ({}, "", True),
-        ({}, "fork", True),
-        ({}, "spawn", False),
-        ({"start_method": {"spawn": {}}}, "fork", False),
-        ({"start_method": {"forkserver": {}}}, "fork", False),
+        ({}, "", "fork"),
+        ({}, "fork", "fork"),
+        ({}, "spawn", "spawn"),
+        ({"start_method": {"spawn": {}}}, "fork", None),
+        ({"start_method": {"forkserver": {}}}, "fork", None),
     ],
 )
-def test_workers_are_kept_unless_somebody_chooses_otherwise(
-    given: dict[str, Any], variable: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+def test_workers_are_kept_unless_dagster_yml_chooses_otherwise(
+    given: dict[str, Any],
+    variable: str,
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if variable:
         monkeypatch.setenv("KEDRO_MP_CONTEXT", variable)
-    assert forks_workers(executor_context({**DEFAULTS, **given})) is expected
+    assert start_method_of_workers(executor_context({**DEFAULTS, **given})) == expected
 
 
-def test_the_variable_of_parallel_runner_spawns_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEDRO_MP_CONTEXT", "spawn")
-    assert chosen(DEFAULTS) == ({**DEFAULTS, "start_method": {"spawn": {}}}, "")
+def test_on_macos_workers_are_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert start_method_of_workers(executor_context(DEFAULTS)) == "spawn"
+
+
+def test_where_nothing_can_be_forked_workers_are_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    assert start_method_of_workers(executor_context(DEFAULTS)) == "spawn"
 
 
 @pytest.fixture

@@ -63,6 +63,10 @@ class TransientDataError(KedroDagsterError):
     """A value that stands in no persisted dataset cannot reach the step that needs it."""
 
 
+class StepTimeoutError(KedroDagsterError, TimeoutError):
+    """A step ran longer than the ``timeout`` that ``dagster.yml`` gives its nodes."""
+
+
 class StepFailedError(KedroDagsterError):
     """What is known here of an exception in another process: its class, message and traceback.
 

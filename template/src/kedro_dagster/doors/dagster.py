@@ -7,7 +7,8 @@ import multiprocessing.context
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from dagster._core.launcher.base import LaunchRunContext as LaunchRunContext
 
 DAGSTER = "dagster"
-
-StepExecutor: TypeAlias = Callable[[dg.DagsterInstance, str, Any], Iterator[dg.DagsterEvent]]
-"""Gives the events of a step, while it runs, by its key and what is known of earlier attempts."""
 
 PARENT_RUN_ID_TAG = "dagster/parent_run_id"
 """The tag of a run that is executed again."""
@@ -82,14 +80,16 @@ _A_PROCESS_A_STEP = "each step has a process and a Kedro session of its own"
 
 @or_else(DAGSTER, _A_PROCESS_A_STEP, default=None)
 def processes_from(
-    executor: dg.Executor, workers: Any
-) -> Callable[[], AbstractContextManager[None]] | None:
-    """How the multiprocess executor gets the processes of its steps from a context of ours."""
+    executor: dg.Executor,
+) -> Callable[[Any], AbstractContextManager[None]] | None:
+    """How to have the multiprocess executor take its processes from a context of ours."""
+    _step_functions()
+    _child_process()
     contexts: dict[str, Any] = multiprocessing.context._concrete_contexts  # type: ignore[attr-defined]
     before: str = executor._start_method  # type: ignore[attr-defined]
 
     @contextmanager
-    def applied() -> Iterator[None]:
+    def use(workers: Any) -> Iterator[None]:
         name = f"kedro workers {id(workers)}"
         contexts[name] = workers
         executor._start_method = name  # type: ignore[attr-defined]
@@ -99,60 +99,85 @@ def processes_from(
             executor._start_method = before  # type: ignore[attr-defined]
             del contexts[name]
 
-    return applied
+    return use
 
 
-@or_else(DAGSTER, _A_PROCESS_A_STEP, default=None)
-def step_executor(
-    context: PlanOrchestrationContext, plan: ExecutionPlan, executor: dg.Executor
-) -> StepExecutor | None:
-    """How to run a step of a run as Dagster's own child processes do."""
-    from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
-    from dagster._core.execution.context_creation_job import create_context_free_log_manager
+@dataclass(frozen=True)
+class StepExecutor:
+    """Runs the steps of a run as Dagster's own child processes do, wherever it is sent to."""
 
-    job, run, config = context.job, context.dagster_run, context.run_config
-    load_data, retries = plan.repository_load_data, executor.retries.for_inner_plan()
+    job: Any
+    run: dg.DagsterRun
+    run_config: Mapping[str, Any]
+    retries: Any
+    load_data: Any
 
-    def execute(
-        instance: dg.DagsterInstance, step_key: str, known_state: Any
+    def __call__(
+        self, instance: dg.DagsterInstance, step_key: str, known_state: Any
     ) -> Iterator[dg.DagsterEvent]:
+        """Give the events of a step, while it runs, by what is known of earlier attempts."""
+        make_plan, execute, make_log_manager = _step_functions()
         yield dg.DagsterEvent.step_worker_started(
-            create_context_free_log_manager(instance, run),
-            run.job_name,
+            make_log_manager(instance, self.run),
+            self.run.job_name,
             message=f'Executing step "{step_key}" in a worker.',
             metadata={"pid": dg.MetadataValue.text(str(os.getpid()))},
             step_key=step_key,
         )
-        step_plan = create_execution_plan(
-            job,
-            run_config=config,
-            step_keys_to_execute=[step_key],
-            known_state=known_state,
-            repository_load_data=load_data,
+        yield from execute(
+            make_plan(
+                self.job,
+                run_config=self.run_config,
+                step_keys_to_execute=[step_key],
+                known_state=known_state,
+                repository_load_data=self.load_data,
+            ),
+            self.job,
+            self.run,
+            instance,
+            retry_mode=self.retries,
+            run_config=self.run_config,
         )
-        yield from execute_plan_iterator(
-            step_plan, job, run, instance, retry_mode=retries, run_config=config
-        )
-
-    return execute
 
 
-@or_else(DAGSTER, _A_PROCESS_A_STEP, default=None)
-def child_process() -> Callable[[Any, Iterator[Any]], None] | None:
-    """How to send events out of a child process, as its executor wants to have them."""
+def step_executor(
+    context: PlanOrchestrationContext, plan: ExecutionPlan, executor: dg.Executor
+) -> StepExecutor:
+    """How to run the steps of a run in workers."""
+    return StepExecutor(
+        context.job,
+        context.dagster_run,
+        context.run_config,
+        executor.retries.for_inner_plan(),
+        plan.repository_load_data,
+    )
+
+
+def send_events(queue: Any, events: Iterator[Any]) -> None:
+    """Send events out of a child process, as Dagster's executor wants to have them."""
+    base, execute = _child_process()
+
+    class Command(base):  # type: ignore[misc, valid-type]
+        def execute(self) -> Iterator[Any]:
+            return events
+
+    execute(queue, Command())
+
+
+def _step_functions() -> tuple[Callable[..., Any], ...]:
+    from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
+    from dagster._core.execution.context_creation_job import create_context_free_log_manager
+
+    return create_execution_plan, execute_plan_iterator, create_context_free_log_manager
+
+
+def _child_process() -> tuple[type, Callable[..., None]]:
     from dagster._core.executor.child_process_executor import (
         ChildProcessCommand,
         _execute_command_in_child_process,
     )
 
-    class Command(ChildProcessCommand):
-        def __init__(self, events: Iterator[Any]) -> None:
-            self._events = events
-
-        def execute(self) -> Iterator[Any]:
-            return self._events
-
-    return lambda queue, events: _execute_command_in_child_process(queue, Command(events))
+    return ChildProcessCommand, _execute_command_in_child_process
 
 
 # --- Steps

@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import kedro.io
-from kedro.config import AbstractConfigLoader, omegaconf_config
+from kedro.config import AbstractConfigLoader, MissingConfigException, omegaconf_config
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.framework.project import settings
@@ -140,8 +140,9 @@ def open_session(
     run_id: str,
     env: str | None,
     runtime_params: Mapping[str, Any],
+    values: Mapping[tuple[Any, ...], Any] | None = None,
 ) -> KedroSession:
-    """Open a Kedro session of a given identity.
+    """Open a Kedro session of a given identity, and with some values in its configuration.
 
     ``KedroSession.create`` makes an identity of its own, and asks git about the project, in
     every process of a run.
@@ -158,7 +159,44 @@ def open_session(
     if runtime_params:
         data["runtime_params"] = dict(runtime_params)
     session._store.update(data)
+    if values:
+        make_loader = session._get_config_loader
+
+        def make_with_values() -> AbstractConfigLoader:
+            loader = make_loader()
+            with suppress(Exception):  # it may want what after_context_created adds
+                set_configuration(loader, values)
+            return loader
+
+        session._get_config_loader = make_with_values  # type: ignore[method-assign]
     return session
+
+
+def set_configuration(loader: AbstractConfigLoader, values: Mapping[tuple[Any, ...], Any]) -> None:
+    """Put values into what a config loader gives, each at the keys that lead to it."""
+    for kind in {path[0] for path in values}:
+        loader[kind] = loader[kind]  # from now on, it is not read again
+    for path, value in values.items():
+        target: Any = loader
+        for key in path[:-1]:
+            target = target[key]
+        target[path[-1]] = value
+
+
+@contextmanager
+def configuration_read_once(loader: AbstractConfigLoader) -> Iterator[dict[str, Any]]:
+    """Let Kedro find the same catalog and parameters whenever it reads them; give these."""
+    found = {}
+    for kind in ("catalog", "parameters"):
+        if kind not in loader:
+            with suppress(MissingConfigException):
+                found[kind] = loader[kind]
+                loader[kind] = copy.deepcopy(found[kind])
+    try:
+        yield found
+    finally:
+        for kind in found:
+            del loader[kind]
 
 
 def hook_manager_of(session: KedroSession) -> PluginManager:
@@ -225,7 +263,7 @@ def datasets_put(
 ) -> Iterator[dict[str, AbstractDataset[Any, Any]]]:
     """Collect what is put into a catalog meanwhile, but not what it only builds to be looked at."""
     before, found = datasets_in(catalog), dict[str, AbstractDataset[Any, Any]]()
-    with _collect_built() as built:
+    with datasets_built() as built:
         yield found
     for name, (dataset, data) in datasets_in(catalog).items():
         same = name in before and before[name][0] is dataset and before[name][1] is data
@@ -239,7 +277,7 @@ def _holds_data(dataset: Any) -> bool:
 
 
 @contextmanager
-def _collect_built() -> Iterator[list[Any]]:
+def datasets_built() -> Iterator[list[Any]]:
     """Collect the datasets that catalogs build of their configuration."""
     built: list[Any] = []
     lazy: Any = getattr(data_catalog, "_LazyDataset", None)

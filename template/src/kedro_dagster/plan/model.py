@@ -82,11 +82,13 @@ class StepSettings:
     Args:
         retry_policy: When the step is tried again.
         pool: The concurrency pool it runs in.
+        timeout: How many seconds it may take.
         tags: Dagster tags of its op, by name; what is no text is JSON.
     """
 
     retry_policy: RetryOptions | None = None
     pool: str | None = None
+    timeout: float | None = None
     tags: tuple[tuple[str, str], ...] = ()
 
 
@@ -253,6 +255,12 @@ class ProjectPlan:
         """The names of the ops that run Kedro nodes, in a job of this plan or in any other."""
         job = self.jobs.get(job_name)
         return {step.name for step in job.steps} if job else set(self.asset_steps)
+
+    def timeouts(self, job_name: str) -> Mapping[str, float]:
+        """The timeouts of steps, in a job of this plan or in any other, in seconds."""
+        job = self.jobs.get(job_name)
+        steps = job.steps if job else [asset_step.step for asset_step in self.asset_steps.values()]
+        return {step.name: step.settings.timeout for step in steps if step.settings.timeout}
 
     def nodes_to_recover(self, job: JobPlan, steps: Iterable[StepPlan]) -> Nodes:
         """The nodes that must run again, before steps whose transient inputs are lost."""

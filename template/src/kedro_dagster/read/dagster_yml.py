@@ -21,6 +21,7 @@ from .values import (
     AnyCaseLevel,
     Cron,
     DagsterName,
+    Duration,
     Handlers,
     HelperVersion,
     Names,
@@ -28,6 +29,9 @@ from .values import (
     Pool,
     TimeZone,
 )
+
+MULTIPROCESS = ("multiprocess", "multiprocess_executor")
+"""The names of the executor that has workers."""
 
 GroupBy = Literal["memory", "namespace", "pipeline"]
 
@@ -102,10 +106,13 @@ class ExecutorOptions(Options):
     Args:
         kind: The executor's name, or the dotted path of any ``dagster.ExecutorDefinition``.
         options: Its configuration.
+        max_steps_per_worker: After how many steps a worker of ``multiprocess`` is replaced. It
+            stands among the options.
     """
 
     kind: str
     options: dict[str, Any] = Field(default_factory=dict)
+    max_steps_per_worker: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -115,7 +122,10 @@ class ExecutorOptions(Options):
         if isinstance(value, Mapping) and len(value) == 1:
             ((kind, options),) = value.items()
             if options is None or isinstance(options, Mapping):
-                return {"kind": str(kind), "options": options or {}}
+                options, own = dict(options or {}), {}
+                if kind in MULTIPROCESS and "max_steps_per_worker" in options:
+                    own = {"max_steps_per_worker": options.pop("max_steps_per_worker")}
+                return {"kind": str(kind), "options": options, **own}
         raise ValueError(
             f"an executor is one name with its options, such as "
             f"{{multiprocess: {{max_concurrent: 2}}}}; this is {value!r}."
@@ -236,11 +246,13 @@ class NodeOptions(Options):
     Args:
         retry_policy: When they are tried again.
         pool: The concurrency pool they run in.
+        timeout: How long their step may take: seconds, or a text such as ``10m``.
         tags: Dagster tags of their ops, such as ``dagster-k8s/config``; values may be nested.
     """
 
     retry_policy: RetryOptions | None = None
     pool: Pool | None = None
+    timeout: Duration | None = None
     tags: OpTags = Field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
@@ -65,6 +66,21 @@ def _helper_version(value: str) -> str:
     return value
 
 
+def _seconds(value: Any) -> float:
+    seconds = 0.0
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = value
+    elif isinstance(value, str) and (parts := _DURATION.fullmatch(value.replace(" ", ""))):
+        hours, minutes, rest = (float(part or 0) for part in parts.groups())
+        seconds = hours * 3600 + minutes * 60 + rest
+    if not 0 < seconds < float("inf"):
+        raise ValueError(
+            f"{value!r} is no duration. Write a number of seconds, or one like '90s', '10m' or "
+            "'1h30m'."
+        )
+    return seconds
+
+
 def _pool(value: str) -> str:
     if not value or any(map(str.isspace, value)):
         raise ValueError(f"{value!r} cannot be a pool. Write a word without spaces.")
@@ -113,10 +129,13 @@ def _level(value: Any) -> Any:
     return value.upper() if isinstance(value, str) and value.upper() in LEVELS else value
 
 
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+
 AnyCaseLevel = Annotated[Level, BeforeValidator(_level)]
 AnyCaseBackoff = Annotated[Literal["LINEAR", "EXPONENTIAL"], BeforeValidator(_upper)]
 AnyCaseJitter = Annotated[Literal["FULL", "PLUS_MINUS"], BeforeValidator(_upper)]
 Cron = Annotated[str | list[str], BeforeValidator(_cron)]
+Duration = Annotated[float, BeforeValidator(_seconds)]
 DagsterName = Annotated[str, AfterValidator(_dagster_name)]
 Handlers = Annotated[dict[str, dict[str, Any]], BeforeValidator(_by_name)]
 HelperVersion = Annotated[str, AfterValidator(_helper_version)]

@@ -10,6 +10,7 @@ import dagster as dg
 
 from ..plan.model import JobPlan, ProjectPlan, StepPlan
 from ..plan.names import KEDRO
+from ..read.dagster_yml import ExecutorOptions
 from ..run.executor import with_kedro_hooks
 from .executors import executor_definition
 from .loggers import logger_definition
@@ -55,9 +56,8 @@ class PipelineTranslator:
                 for index, step in enumerate(job.steps)
             },
         )
-        executor = executor_definition(job.executor) if job.executor else None
         return graph.to_job(
-            executor_def=with_kedro_hooks(executor, self.plan) if executor else None,
+            executor_def=self._executor(job.executor) if job.executor else None,
             tags=job.tags,
             logger_defs={
                 name: logger_definition(f"{job.name}.{name}", options)
@@ -66,6 +66,10 @@ class PipelineTranslator:
             config=_run_config(job) or None,
             partitions_def=job.partitioning.definition if job.partitioning else None,
         )
+
+    def _executor(self, options: ExecutorOptions) -> dg.ExecutorDefinition:
+        max_steps = options.max_steps_per_worker or float("inf")
+        return with_kedro_hooks(executor_definition(options), self.plan, max_steps)
 
     def schedules(self) -> list[dg.ScheduleDefinition]:
         """The schedules of all jobs that have one."""

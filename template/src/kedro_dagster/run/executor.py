@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Iterator
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,12 @@ from .hooks import PipelineHooks, pipeline_hooks
 from .identity import identity_of, lost_with, new_identity, tags_of
 from .kedro_run import KedroRun
 from .launched import check_start_method
-from .processes import choose_start_method, forks_workers
+from .processes import PRELOADED, preload, start_method_of_workers
 from .selection import RunOptions, RunSelection, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
+from .worker_processes import ForkedProcesses, FreshProcesses, WorkerProcesses
 from .worker_steps import StepRunner
-from .workers import ForkedWorkers, Note
+from .workers import Note, Workers
 
 if TYPE_CHECKING:
     from ..doors.dagster import (
@@ -34,11 +35,17 @@ if TYPE_CHECKING:
         PlanOrchestrationContext,
         RetryMode,
         StepDependencyConfig,
+        StepExecutor,
     )
 
 
-def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg.ExecutorDefinition:
-    """Wrap an executor, so that Kedro's pipeline hooks are called around all steps of a run."""
+def with_kedro_hooks(
+    definition: dg.ExecutorDefinition, plan: ProjectPlan, max_steps: float = float("inf")
+) -> dg.ExecutorDefinition:
+    """Wrap an executor, so that Kedro's pipeline hooks are called around all steps of a run.
+
+    A worker of the multiprocess executor is replaced after ``max_steps``.
+    """
 
     def create(context: dg.InitExecutorContext) -> dg.Executor:
         creation = definition.executor_creation_fn
@@ -48,9 +55,8 @@ def with_kedro_hooks(definition: dg.ExecutorDefinition, plan: ProjectPlan) -> dg
             return KedroExecutor(executor, plan, definition.name)
         if definition is dg.multi_or_in_process_executor:  # else, config is that of dagster.yml
             check_start_method(context.executor_config)
-        forks = forks_workers(context)
-        context, note = choose_start_method(context)
-        return KedroExecutor(creation(context), plan, definition.name, note, forks=forks)
+        method = start_method_of_workers(context)
+        return KedroExecutor(creation(preload(context)), plan, definition.name, method, max_steps)
 
     return dg.ExecutorDefinition(
         name=definition.name,
@@ -69,15 +75,14 @@ class KedroExecutor(dg.Executor):
         inner: dg.Executor,
         plan: ProjectPlan,
         name: str,
-        note: str = "",
-        *,
-        forks: bool = False,
+        start_method: str | None = None,
+        max_steps: float = float("inf"),
     ) -> None:
         self._inner = inner
         self._plan = plan
         self._name = name
-        self._note = note
-        self._forks = forks
+        self._start_method = start_method
+        self._max_steps = max_steps
 
     @property
     def retries(self) -> RetryMode:
@@ -93,8 +98,6 @@ class KedroExecutor(dg.Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
-        if self._note:
-            plan_context.log.info(self._note)
         steps = {
             key: dagster_door.outputs_to_make(execution_plan.get_step_by_key(key).step_outputs)
             for key in execution_plan.step_keys_to_execute
@@ -113,7 +116,7 @@ class KedroExecutor(dg.Executor):
         execution_plan: ExecutionPlan,
         selection: RunSelection,
     ) -> Iterator[dg.DagsterEvent]:
-        before = ProcessState.now() if self._forks else None
+        before = ProcessState.now() if self._start_method == "fork" else None
         instance, run_id = plan_context.instance, plan_context.run_id
         tags = tags_of(instance, run_id) if plan_context.resume_from_failure else {}
         resumed = identity_of(tags, run_id)
@@ -131,58 +134,61 @@ class KedroExecutor(dg.Executor):
             run, selection, instance, run_id, plan_context.log, resumed=bool(resumed)
         )
         with redacted_errors(), around as hooks:
-            if before:
-                steps = self._execute_forked(plan_context, execution_plan, hooks, before)
-            else:
-                steps = self._execute_apart(plan_context, execution_plan, hooks)
-            for event in steps:
+            for event in self._execute_in_workers(plan_context, execution_plan, hooks, before):
                 if event.is_step_failure and hooks.failure is None:
                     hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
                 yield event
             if hooks.failure is None:
                 find_results(plan_context, run, selection)
 
-    def _execute_forked(
+    def _execute_in_workers(
         self,
         plan_context: PlanOrchestrationContext,
         execution_plan: ExecutionPlan,
         hooks: PipelineHooks,
-        before: ProcessState,
+        before: ProcessState | None,
     ) -> Iterator[dg.DagsterEvent]:
-        """Run the steps in workers forked from this process, unless it must not be forked."""
+        """Run the steps in workers, where the executor has them, and else as it does."""
         run = hooks.run
+        use_workers = dagster_door.processes_from(self._inner) if self._start_method else None
         datasets = [(name, dataset) for name, (dataset, _) in datasets_in(run.catalog).items()]
-        if reasons := list(reasons_not_to_fork(before, datasets)):
-            plan_context.log.info(f"Each step has a process of its own: {'; '.join(reasons)}.")
-            yield from self._execute_apart(plan_context, execution_plan, hooks)
+        reasons = "; ".join(reasons_not_to_fork(before, datasets)) if before else ""
+        if reasons:
+            plan_context.log.info(f"Workers are not forked from the run worker: {reasons}.")
+        forked_after = before if use_workers and not reasons else None
+        if not (forked_after or run.single_process):
+            with event_log(plan_context.log, plan_context.instance):
+                send_state(SharedStorage.of(plan_context), run, hooks.changes)
+        if not use_workers:
+            yield from self._execute_steps(plan_context, execution_plan)
             return
         context = self._inner_context(plan_context)
         execute = dagster_door.step_executor(context, execution_plan, self._inner)
-        send_all = dagster_door.child_process()
-        if execute is None or send_all is None:
-            yield from self._execute_apart(plan_context, execution_plan, hooks)
-            return
-        workers = ForkedWorkers(
-            StepRunner(run, context.run_id, context.instance, execute, send_all),
+        workers = Workers(
+            self._processes(context, run, execute, forked_after),
             partial(_note, plan_context, run, set()),
-            keep_random_state=random.getstate() != before.random_state,
+            self._plan.timeouts(context.job_name),
+            self._max_steps,
         )
-        with closing(workers):
-            applied = dagster_door.processes_from(self._inner, workers)
-            with applied() if applied else nullcontext():
-                yield from self._inner.execute(context, execution_plan)
+        with closing(workers), use_workers(workers):
+            yield from self._inner.execute(context, execution_plan)
 
-    def _execute_apart(
+    def _processes(
         self,
-        plan_context: PlanOrchestrationContext,
-        execution_plan: ExecutionPlan,
-        hooks: PipelineHooks,
-    ) -> Iterator[dg.DagsterEvent]:
-        """Run the steps in processes that know of this one only what is stored for them."""
-        if hooks.datasets and not hooks.run.single_process:
-            with event_log(plan_context.log, plan_context.instance):
-                send_state(SharedStorage.of(plan_context), hooks.datasets)
-        return self._execute_steps(plan_context, execution_plan)
+        context: PlanOrchestrationContext,
+        run: KedroRun,
+        execute: StepExecutor,
+        forked_after: ProcessState | None,
+    ) -> WorkerProcesses:
+        """Where the workers come from: they are forked where that may be."""
+        instance, run_id = context.instance.get_ref(), context.run_id
+        if forked_after:
+            kept = random.getstate() != forked_after.random_state
+            runner = StepRunner(run, run_id, instance, execute)
+            return ForkedProcesses(runner, keep_random_state=kept)
+        # Where the run worker could be forked, so can a process that has nothing open
+        method = "forkserver" if self._start_method == "fork" else str(self._start_method)
+        return FreshProcesses(StepRunner(None, run_id, instance, execute), method, PRELOADED)
 
     def _execute_steps(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
@@ -200,7 +206,12 @@ def _note(
     plan_context: PlanOrchestrationContext, run: KedroRun, told: set[str], note: Note
 ) -> None:
     """Take what a worker tells beside its events: an exception, or a changed catalog."""
-    if note.kind == "error":
+    if note.kind == "killed":
+        plan_context.log.error(
+            f"Step {note.step_key!r} did not end within {note.content:g} seconds of being told to: "
+            "its process is killed."
+        )
+    elif note.kind == "error":
         with suppress(Exception):  # an exception of the user's may not be made of its arguments
             run.errors[note.step_key] = pickle.loads(note.content)  # noqa: S301  # a fork wrote it
     elif note.content not in told:

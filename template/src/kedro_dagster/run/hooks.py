@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from . import mlflow_run
 from .event_log import event_log
 from .identity import close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
+from .run_state import HookChanges, changes_of_hooks
 from .selection import RunOptions, RunSelection, planned_steps, select_nodes
 from .transient import Release
 
@@ -29,14 +30,14 @@ class PipelineHooks:
         self.selection = selection
         self.failure: BaseException | None = None
         self.ended = False
-        self.datasets: Mapping[str, Any] = {}
-        """What ``before_pipeline_run`` has put into the catalog."""
+        self.changes = HookChanges()
+        """What ``before_pipeline_run`` has changed."""
 
     def before_pipeline_run(self) -> dict[str, str]:
         """Call the hook; give tags for what it has opened."""
         run = self.run
         try:
-            with kedro_door.datasets_put(run.catalog) as self.datasets:
+            with changes_of_hooks(run.hook_manager, run.catalog) as self.changes:
                 run.hook_manager.hook.before_pipeline_run(**self._arguments())
         except BaseException:
             with mlflow_run.closing(run.hook_manager, "FAILED"):

@@ -8,7 +8,7 @@ context, a hook manager and a catalog of its own; their identity is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache, cached_property
 from typing import Any
 
@@ -23,6 +23,15 @@ from ..doors.dagster import PARENT_RUN_ID_TAG
 from ..plan.model import ProjectPlan, StepPlan, data_inputs, data_outputs, partitioned_in
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from .launched import check_classes
+from .run_state import (
+    HookChanges,
+    Place,
+    References,
+    changed_configuration,
+    pack,
+    set_attributes,
+    unpack,
+)
 from .selection import RunOptions, RunSelection, steps_for_keys
 from .transient import ElsewhereDataset, Release
 
@@ -48,7 +57,7 @@ class KedroRun:
         *,
         single_process: bool = False,
         tags: Mapping[str, str] | None = None,
-        load_state: Callable[[], Mapping[str, Any]] = dict,
+        load_state: Callable[[], Mapping[Place, bytes]] = dict,
     ) -> None:
         self.plan = plan
         self.run_id = run_id
@@ -61,6 +70,7 @@ class KedroRun:
         self.in_memory: set[str] = set()
         self.crossed: dict[str, str] = {}
         self.used: set[str] = set()
+        self._read: Mapping[str, Any] = {}
         self.release: Release | None = None
         self.mlflow_joined = False
         self.on_step_done: Callable[[str], None] | None = None
@@ -81,7 +91,17 @@ class KedroRun:
             run_id=self.run_id,
             env=project.env,
             runtime_params=self.options.runtime_params,
+            values=self._configuration,
         )
+
+    @cached_property
+    def _state(self) -> Mapping[Place, bytes]:
+        return self._load_state()
+
+    @cached_property
+    def _configuration(self) -> Mapping[Place, Any]:
+        """What stands in the configuration of this run, and would not when it is read again."""
+        return unpack(self._state, "config", {})
 
     @cached_property
     def hook_manager(self) -> PluginManager:
@@ -92,6 +112,7 @@ class KedroRun:
     def context(self) -> KedroContext:
         """The project's context; ``after_context_created`` has been called."""
         context = self._session.load_context()
+        kedro_door.set_configuration(context.config_loader, self._configuration)
         remember_credentials(context.config_loader)
         return context
 
@@ -102,12 +123,18 @@ class KedroRun:
         if self.options.runtime_params:
             project = self.plan.project
             check_classes(context.config_loader, project.conf_source, project.env)
-        with redacted_errors(self.plan.hidden_values):  # which an error of validation tells
+        with ExitStack() as stack:
+            stack.enter_context(redacted_errors(self.plan.hidden_values))  # an error may tell them
+            if not self.single_process:
+                read_once = kedro_door.configuration_read_once(context.config_loader)
+                self._read = stack.enter_context(read_once)
             catalog = kedro_door.create_catalog(
                 context, self._pipeline_names, self.run_id, self.options.load_versions
             )
-        for name, dataset in self._load_state().items():
+        references = self._references(catalog)
+        for (name,), dataset in unpack(self._state, "dataset", references).items():
             catalog[name] = dataset
+        set_attributes(self.hook_manager, unpack(self._state, "hook", references))
         return catalog
 
     def check_inputs_and_build(self, selection: RunSelection) -> None:
@@ -131,6 +158,22 @@ class KedroRun:
             raise ValueError(
                 f"Pipeline input(s) {missing} not found in the {type(self.catalog).__name__}"
             )
+
+    def pack_state(self, changes: HookChanges) -> tuple[dict[Place, bytes], dict[Place, str]]:
+        """Pickle what other processes of the run would not find by themselves."""
+        loader = self.context.config_loader
+        again = {kind: loader[kind] for kind in self._read}
+        values = {**changes.values, **changed_configuration(self._read, again)}
+        return pack(values, self._references(self.catalog))
+
+    def _references(self, catalog: Any) -> References:
+        context = self.context
+        return {
+            "catalog": catalog,
+            "context": context,
+            "config_loader": context.config_loader,
+            "hook_manager": self.hook_manager,
+        }
 
     def step_done(self, step_key: str) -> None:
         """Take note that a step has run."""
@@ -196,6 +239,11 @@ class KedroRun:
 def run_in_this_process(dagster_run_id: str) -> KedroRun | None:
     """The Kedro run that this process has open for a Dagster run."""
     return _runs.get(dagster_run_id)
+
+
+def kept_run(dagster_run_id: str) -> KedroRun | None:
+    """The Kedro run of the last step in this process, if it was of this Dagster run."""
+    return _kept.get(dagster_run_id)
 
 
 def continue_run(dagster_run_id: str, run: KedroRun) -> None:

@@ -1,9 +1,8 @@
-"""What the processes of a run share by the ``io_manager`` of its job: values, and its state."""
+"""What the processes of a run share by the ``io_manager`` of its job."""
 
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ..plan.names import IO_MANAGER
-from ..read.credentials import tells_credentials
 from .identity import STATE_TAG
 from .kedro_run import KedroRun
+from .run_state import HookChanges, Place
 from .selection import RunSelection
 
 if TYPE_CHECKING:
@@ -91,41 +90,38 @@ def find_results(
             run.find(name, partial(storage.load, steps[name], dataset.identifier))
 
 
-def send_state(storage: SharedStorage, datasets: Mapping[str, Any]) -> None:
-    """Store what ``before_pipeline_run`` has put into the catalog, and say so on the run.
+def send_state(storage: SharedStorage, run: KedroRun, changes: HookChanges) -> None:
+    """Store the state of a run for its other processes, and say so on the run.
 
     A tag names the run only: nothing that stands in a tag is ever unpickled.
     """
-    content, lost = {}, {}
-    for name, dataset in datasets.items():
+    values, lost = run.pack_state(changes)
+    if values:
         try:
-            packed = pickle.dumps(dataset)
-        except Exception as error:  # noqa: BLE001  # whatever the user's class raises
-            lost[name] = str(error)
+            storage.save(_STATE, "values", values)
+        except Exception as error:  # noqa: BLE001  # an io_manager of the user's may take tables only
+            lost.update(dict.fromkeys(values, str(error)))
         else:
-            if tells_credentials(packed):
-                lost[name] = "it holds credentials"
-            else:
-                content[name] = packed
-    try:
-        storage.save(_STATE, "datasets", content)
-    except Exception as error:  # noqa: BLE001  # an io_manager of the user's may take tables only
-        lost.update(dict.fromkeys(content, str(error)))
-    else:
-        run_id = storage.dagster_run.run_id
-        storage.instance.add_run_tags(run_id, {STATE_TAG: run_id})
+            run_id = storage.dagster_run.run_id
+            storage.instance.add_run_tags(run_id, {STATE_TAG: run_id})
     if lost:
-        reasons = "; ".join(f"{name!r} ({reason})" for name, reason in lost.items())
         logger.warning(
-            "Datasets that a before_pipeline_run hook has put into the catalog do not reach steps "
-            "in other processes: %s. Put them there in after_catalog_created, called in each.",
-            reasons,
+            "Some of what before_pipeline_run hooks have set does not reach steps in other "
+            "processes: %s. Set it in after_catalog_created, which is called in each.",
+            "; ".join(f"{_name_of(place)} ({reason})" for place, reason in lost.items()),
         )
 
 
-def load_state(storage: SharedStorage, tags: Mapping[str, str]) -> dict[str, Any]:
-    """Find what ``before_pipeline_run`` has put into the catalog of the run worker."""
+def load_state(storage: SharedStorage, tags: Mapping[str, str]) -> Mapping[Place, bytes]:
+    """Find the state that the run worker has stored."""
     if tags.get(STATE_TAG) != storage.dagster_run.run_id:  # a re-execution inherits tags
         return {}
-    content: Mapping[str, bytes] = storage.load(_STATE, "datasets")
-    return {name: pickle.loads(dataset) for name, dataset in content.items()}  # noqa: S301
+    values: Mapping[Place, bytes] = storage.load(_STATE, "values")
+    return values
+
+
+def _name_of(place: Place) -> str:
+    kind, *path = place
+    if kind == "hook":
+        return f"attribute {path[-1]!r} of {path[0]}"
+    return f"dataset {path[0]!r}" if kind == "dataset" else ".".join(map(str, path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from .event_log import event_log
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
 from .nodes import Scopes, run_nodes
+from .timeouts import time_limit
 from .transient import Transient
 
 
@@ -62,7 +63,7 @@ class StepBody:
             nothing = frozenset(
                 name for name in gathered if self.plan.datasets[name].kind is DatasetKind.NOTHING
             )
-            self._run_nodes(run, nodes, context, self._scopes_of_step(step, context), nothing)
+            self._run_nodes(step, nodes, context, self._scopes_of_step(step, context), nothing)
             for name in step.outputs:
                 dataset = self.plan.datasets[name]
                 value = None
@@ -79,7 +80,8 @@ class StepBody:
         selected = [name for name in asset_step.upstream if name in wanted]
         keys = context.partition_keys if asset_step.partitioning else ()
         nodes = asset_step.nodes_for(selected)
-        self._run_nodes(run, nodes, context, self._scopes(context, keys), frozenset(selected))
+        scopes = self._scopes(context, keys)
+        self._run_nodes(asset_step.step, nodes, context, scopes, frozenset(selected))
         for name in selected:
             metadata = run.location(name, keys[0] if len(keys) == 1 else None)
             yield dg.Output(None, self.plan.datasets[name].identifier, metadata=metadata)
@@ -99,13 +101,14 @@ class StepBody:
 
     def _run_nodes(
         self,
-        run: KedroRun,
+        step: StepPlan,
         nodes: Nodes,
         context: dg.OpExecutionContext,
         scopes: Callable[[Node], Scopes],
         recorded: frozenset[str],
     ) -> None:
         """Run nodes, and record what they save, but for what Dagster itself records."""
+        run: KedroRun = context.resources.kedro
 
         def record(node: Node, found: Scopes) -> None:
             for name in data_outputs(node):
@@ -122,7 +125,9 @@ class StepBody:
         changed = overrides(context.op_config or {}, self.plan.parameters)
         in_mlflow = in_mlflow_run(run, context.instance, context.run_id)
         kept = _errors_kept(run, step_key)
-        with redacted_errors(), kept, event_log(context.log, context.instance), in_mlflow:
+        timeout = step.settings.timeout
+        limit = time_limit(step_key, timeout) if timeout else nullcontext()
+        with redacted_errors(), kept, event_log(context.log, context.instance), in_mlflow, limit:
             run_nodes(run, step_key, nodes, changed=changed, scopes=scopes, done=record)
             run.step_done(step_key)
 

@@ -1,9 +1,9 @@
-"""What a forked worker does: it runs steps of the Kedro run that it was forked with."""
+"""What a worker does: it runs the steps that the run worker sends it, in one Kedro session."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -11,43 +11,57 @@ from typing import Any
 import dagster as dg
 
 from ..doors import kedro as kedro_door
-from ..doors.dagster import StepExecutor
-from .kedro_run import KedroRun, continue_run
+from ..doors.dagster import StepExecutor, send_events
+from .kedro_run import KedroRun, continue_run, kept_run
 from .workers import Note
 
 
 @dataclass(frozen=True)
 class StepRunner:
-    """Runs the steps of a Dagster run in a worker, with what was there when it was forked."""
+    """Runs the steps of a Dagster run in a worker.
 
-    run: KedroRun
+    Args:
+        run: The Kedro run that the worker was forked with; a fresh worker opens its own.
+        dagster_run_id: The id of the Dagster run.
+        instance: Dagster's instance, as other processes open it.
+        execute: Runs a step.
+    """
+
+    run: KedroRun | None
     dagster_run_id: str
-    instance: dg.DagsterInstance
+    instance: Any
     execute: StepExecutor
-    send_all: Callable[[Any, Iterator[Any]], None]
 
     def __call__(self, connection: Connection) -> None:
         """Run each step that comes through the connection, until it is closed."""
-        continue_run(self.dagster_run_id, self.run)
+        if self.run:
+            continue_run(self.dagster_run_id, self.run)
         # Its own instance, and so connections of its own to the database
-        with dg.DagsterInstance.from_ref(self.instance.get_ref()) as instance:
+        with dg.DagsterInstance.from_ref(self.instance) as instance:
             while True:
                 try:
                     step_key, known_state = connection.recv()
                 except EOFError:
                     return
-                events = self._events(instance, step_key, known_state)
-                self.send_all(_Sender(connection), events)
+                send_events(_Sender(connection), self._events(instance, step_key, known_state))
 
     def _events(self, instance: dg.DagsterInstance, key: str, known_state: Any) -> Iterator[Any]:
-        before = kedro_door.datasets_in(self.run.catalog)
-        for event in self.execute(instance, key, known_state):
-            if event.is_step_failure:
-                yield from _as_note(key, self.run.errors.get(key))
-            yield event
-        for name, (dataset, _) in kedro_door.datasets_in(self.run.catalog).items():
-            if name not in before or before[name][0] is not dataset:
+        before = self._datasets()
+        with kedro_door.datasets_built() as built:
+            for event in self.execute(instance, key, known_state):
+                run = kept_run(self.dagster_run_id)
+                if event.is_step_failure and run:
+                    yield from _as_note(key, run.errors.get(key))
+                yield event
+        same = {id(dataset) for dataset in (*before.values(), *built)}
+        for name, dataset in self._datasets().items() if before else ():
+            if id(dataset) not in same:
                 yield Note("catalog changed", key, name)
+
+    def _datasets(self) -> dict[str, Any]:
+        run = kept_run(self.dagster_run_id)
+        found = kedro_door.datasets_in(run.catalog) if run else {}
+        return {name: dataset for name, (dataset, _) in found.items()}
 
 
 def _as_note(step_key: str, error: BaseException | None) -> Iterator[Note]:

@@ -1,36 +1,28 @@
-"""The worker processes of a run: forked from the run worker, and kept for many steps.
+"""The workers of a run: processes that are kept for many steps.
 
 Dagster's multiprocess executor starts a process for each step, through a context of
-``multiprocessing``. :class:`ForkedWorkers` is such a context. To start a process hands the step to
-a worker that was forked after ``before_pipeline_run``, as the workers of Kedro's ParallelRunner
-are: what hooks, resolvers and modules have in memory holds in each node. Retries, pools, limits,
-priorities, cancellation and crashes stay Dagster's own.
-
-The run worker has threads, of Dagster's and of others, and a lock that a thread holds at the
-moment of a fork stays locked in the copy. So it is forked once, into the *nursery*: a process with
-one thread, which does nothing but fork the workers.
+``multiprocessing``. :class:`Workers` is such a context. To start a process hands the step to a
+worker that is there already. Retries, pools, limits, priorities, cancellation and crashes stay
+Dagster's own.
 """
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
 import os
 import queue
-import random
 import signal
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import connection as mp
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
+from .worker_processes import WorkerProcesses
+
 KILL_AFTER = 30.0
-"""Seconds after which a step that does not heed an interrupt is killed."""
+"""Seconds after which a step is killed that heeds no interrupt, or not its own timeout."""
 
 
 @dataclass(frozen=True)
@@ -51,45 +43,35 @@ class _Worker:
     steps: int = 0
 
 
-class ForkedWorkers:
+class Workers:
     """The workers of a run, as the context of ``multiprocessing`` that an executor asks.
 
-    ``run_steps`` is what a worker does: it gets a connection, receives what ``start`` of a
-    process was given, and sends events. ``tell`` gets each :class:`Note` of a worker.
+    Args:
+        processes: Starts and ends their processes.
+        tell: Gets each :class:`Note` of a worker.
+        timeouts: By step key, after how many seconds a step ends itself.
+        max_steps: How many steps a worker runs before another takes its place.
     """
 
     def __init__(
         self,
-        run_steps: Callable[[Connection], None],
+        processes: WorkerProcesses,
         tell: Callable[[Note], None],
-        *,
-        keep_random_state: bool,
+        timeouts: Mapping[str, float],
         max_steps: float = float("inf"),
     ) -> None:
-        self._tell = tell
+        self._processes = processes
+        self.tell = tell
+        self._timeouts = timeouts
         self._max_steps = max_steps
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
-        self._nursery, theirs = multiprocessing.Pipe()
-        # Python seeds it anew in a fork, which would undo what a hook has done
-        random_state = random.getstate() if keep_random_state else None
-        start_method = multiprocessing.get_start_method(allow_none=True)
-        arguments = (theirs, self._nursery, run_steps, random_state, start_method)
-        context = multiprocessing.get_context("fork")
-        self._process = context.Process(target=_nursery, args=arguments, name="kedro-nursery")
-        with warnings.catch_warnings():
-            # Python 3.12 warns of a fork of several threads. The copy takes no lock of theirs: it
-            # opens its own Dagster instance, and logging and threading renew their own locks
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._process.start()
-        theirs.close()
 
     def close(self) -> None:
         """End all processes: a busy worker is one of a run that has been let go."""
         for worker in (*self._idle, *self._busy):
             worker.connection.close()
-        self._nursery.close()
-        self._process.join()
+        self._processes.close()
 
     # What Dagster's executor asks of a context of multiprocessing
 
@@ -107,7 +89,8 @@ class ForkedWorkers:
     def Process(self, target: Any, args: tuple[_Events, Any]) -> _Lease:  # noqa: N802, ARG002
         """A step, which a worker runs when it is started."""
         events, command = args
-        lease = _Lease(self, (command.step_key, command.known_state))
+        timeout = self._timeouts.get(command.step_key)
+        lease = _Lease(self, command.step_key, command.known_state, timeout)
         events.lease = command.term_event.lease = lease
         return lease
 
@@ -115,7 +98,7 @@ class ForkedWorkers:
 
     def take(self) -> _Worker:
         """An idle worker, or a new one."""
-        worker = self._idle.pop() if self._idle else self._new_worker()
+        worker = self._idle.pop() if self._idle else _Worker(*self._processes.start())
         worker.steps += 1
         self._busy.append(worker)
         return worker
@@ -133,33 +116,27 @@ class ForkedWorkers:
         if worker in self._busy:
             self._busy.remove(worker)
         worker.connection.close()
-        self._nursery.send(worker.pid)
-        return int(self._nursery.recv())
+        return self._processes.end(worker.pid)
 
     def wait(self, seconds: float) -> None:
         """Wait until any worker has something to say."""
         mp.wait([worker.connection for worker in self._busy], seconds)
 
-    def tell(self, note: Note) -> None:
-        """Pass a note of a worker on."""
-        self._tell(note)
-
-    def _new_worker(self) -> _Worker:
-        self._nursery.send(None)
-        pid = self._nursery.recv()
-        return _Worker(pid, Connection(recv_handle(self._nursery)))
-
 
 class _Lease(BaseProcess):
     """A step that a worker runs: what Dagster's executor takes for a process of its own."""
 
-    def __init__(self, workers: ForkedWorkers, task: Any) -> None:
+    def __init__(
+        self, workers: Workers, step_key: str, known_state: Any, timeout: float | None
+    ) -> None:
         # Not that of BaseProcess: there is no process to be made
         self.workers = workers
         self.worker: _Worker | None = None
-        self._task = task
+        self._step_key = step_key
+        self._known_state = known_state
+        self._timeout = timeout
+        self._kill_at = float("inf")
         self._exitcode: int | None = None
-        self._interrupted: float | None = None
 
     @property
     def pid(self) -> int | None:
@@ -172,11 +149,14 @@ class _Lease(BaseProcess):
     def start(self) -> None:
         self.worker = self.workers.take()
         try:
-            self.worker.connection.send(self._task)
+            self.worker.connection.send((self._step_key, self._known_state))
         except OSError:  # it has died while it was idle
             self.workers.bury(self.worker)
             self.worker = None
             self.start()
+            return
+        if self._timeout:
+            self._kill_at = time.monotonic() + self._timeout + KILL_AFTER
 
     def is_alive(self) -> bool:
         return self._exitcode is None
@@ -193,8 +173,10 @@ class _Lease(BaseProcess):
         assert self.worker is not None
         if self._exitcode is not None:
             raise queue.Empty
-        if self._interrupted and time.monotonic() > self._interrupted + KILL_AFTER:
-            os.kill(self.worker.pid, signal.SIGKILL)
+        if time.monotonic() > self._kill_at:
+            self._kill_at = float("inf")
+            self.workers.tell(Note("killed", self._step_key, KILL_AFTER))
+            os.kill(self.worker.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         try:
             while self.worker.connection.poll():
                 message = self.worker.connection.recv()
@@ -207,7 +189,7 @@ class _Lease(BaseProcess):
 
     def interrupt(self) -> None:
         if self.worker and self._exitcode is None:
-            self._interrupted = time.monotonic()
+            self._kill_at = time.monotonic() + KILL_AFTER
             os.kill(self.worker.pid, signal.SIGINT)
 
 
@@ -241,61 +223,3 @@ class _Interrupt:
     def set(self) -> None:
         if self.lease:
             self.lease.interrupt()
-
-
-# In the nursery
-
-
-def _nursery(
-    connection: Connection,
-    theirs: Connection,
-    run_steps: Callable[[Connection], None],
-    random_state: Any,
-    start_method: str | None,
-) -> None:
-    """Fork a worker when asked to, until the run worker is gone; then no worker may live on."""
-    theirs.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    gc.freeze()  # the memory that workers share stays shared
-    context = multiprocessing.get_context("fork")
-    workers: dict[int, BaseProcess] = {}
-    run_worker = os.getppid()
-    while True:
-        try:
-            pid = connection.recv()
-        except EOFError:
-            break
-        if pid:
-            process = workers.pop(pid)
-            process.join()
-            connection.send(process.exitcode)
-            continue
-        ours, inner = multiprocessing.Pipe()
-        arguments = (inner, (ours, connection), run_steps, random_state, start_method)
-        process = context.Process(target=_worker, args=arguments, name="kedro-worker")
-        process.start()
-        inner.close()
-        assert process.pid is not None
-        workers[process.pid] = process
-        connection.send(process.pid)
-        send_handle(connection, ours.fileno(), run_worker)
-        ours.close()
-    for process in workers.values():
-        process.kill()
-
-
-def _worker(
-    connection: Connection,
-    others: tuple[Connection, ...],
-    run_steps: Callable[[Connection], None],
-    random_state: Any,
-    start_method: str | None,
-) -> None:
-    for other in others:
-        other.close()
-    # For the processes of nodes: that of its own start is what multiprocessing gives a process
-    multiprocessing.set_start_method(start_method, force=True)
-    if random_state is not None:
-        random.setstate(random_state)
-    run_steps(connection)
