@@ -127,10 +127,14 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Project:
             name: {"type": "json.JSONDataset", "filepath": f"data/{name}.json"} for name in NAMES
         },
         dagster={
-            "executors": {"workers": {"multiprocess": {"max_concurrent": 2}}},
+            "executors": {
+                "workers": {"multiprocess": {"max_concurrent": 2}},
+                "replaced": {"multiprocess": {"max_concurrent": 2, "max_steps_per_worker": 3}},
+            },
             "nodes": {"die": {"retry_policy": {"max_retries": 1}}},
             "jobs": {
                 "default": job("__default__"),
+                "replaced": {**job("many"), "executor": "replaced"},
                 **{name: job(name) for name in ("many", "die", "refuse", "orphan", "wrong")},
             },
         },
@@ -178,6 +182,14 @@ def test_workers_stay_for_many_steps_and_continue_one_session(run: Run) -> None:
     kept = {note["kept"] for note in hooks_of(notes, "after_node_run")}
     assert len(kept) == 1
     assert None not in kept
+
+
+def test_a_worker_is_replaced_after_so_many_steps(run: Run) -> None:
+    status, output, notes = run("replaced")
+    assert status == 0, output
+    pids = [note["pid"] for note in notes if "node" in note]
+    assert len(pids) == 12
+    assert max(pids.count(pid) for pid in pids) <= 3
 
 
 def test_the_outputs_are_those_of_kedro_run(project: Project, run: Run, tmp_path: Path) -> None:

@@ -19,10 +19,19 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import dagster as dg
+
 from .worker_processes import WorkerProcesses
 
 KILL_AFTER = 30.0
 """Seconds after which a step is killed that heeds no interrupt, or not its own timeout."""
+
+_ENDS = {
+    dg.DagsterEventType.STEP_SUCCESS,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.STEP_UP_FOR_RETRY,
+}
+"""The events by which a step ends: Dagster takes no other end after one of them."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +189,12 @@ class _Lease(BaseProcess):
         try:
             while self.worker.connection.poll():
                 message = self.worker.connection.recv()
-                if not isinstance(message, Note):
-                    return message
-                self.workers.tell(message)
+                if isinstance(message, Note):
+                    self.workers.tell(message)
+                    continue
+                if isinstance(message, dg.DagsterEvent) and message.event_type in _ENDS:
+                    self._kill_at = float("inf")
+                return message
         except (EOFError, OSError):
             self._exitcode = self.workers.bury(self.worker)
         raise queue.Empty
