@@ -164,20 +164,23 @@ BATCH_PROJECT = {
         ended: {type: json.JSONDataset, filepath: data/ended.json}
     """,
 }
-WAYS = {
-    "a process a step": {"start_method": {"spawn": {}}},
-    "fresh workers": {},
-}
+WAYS = {"a process a step": {"start_method": {"spawn": {}}}}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "fresh workers", "assets"])
 def test_all_processes_go_on_with_one_state(tmp_path: Path, way: str) -> None:
     project = make_project(
         tmp_path / "shop",
         **BATCH_PROJECT,
-        dagster={"jobs": {"all": {"pipeline": {}, "executor": {"multiprocess": WAYS[way]}}}},
+        dagster={"jobs": {"all": {"pipeline": {}, "executor": {"multiprocess": WAYS.get(way)}}}},
     )
-    output = project.execute("all", KEDRO_MP_CONTEXT="spawn")
+    if way == "assets":
+        output = project.run(
+            *("-m", "dagster", "asset", "materialize", "-m", "shop.definitions", "--select", "*"),
+            KEDRO_MP_CONTEXT="spawn",
+        )
+    else:
+        output = project.execute("all", KEDRO_MP_CONTEXT="spawn")
     assert "attribute 'client' of shop.hooks.ProjectHooks (" in output.stdout + output.stderr
     (started,) = project.path.glob("data/*/started.json")
     assert json.loads((project.path / "data" / "ended.json").read_text()) == {

@@ -84,17 +84,8 @@ class NodeTranslator:
                 if dataset.persisted
                 else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
             )
-        passes_values = not all(
-            self.plan.datasets[name].persisted for name in (*step.inputs, *step.outputs)
-        )
         body = self._body
-        return self._op(
-            step,
-            ins,
-            outs,
-            lambda context, inputs: body.run_op(step, context, inputs),
-            {KEDRO, IO_MANAGER} if passes_values else {KEDRO},
-        )
+        return self._op(step, ins, outs, lambda context, inputs: body.run_op(step, context, inputs))
 
     def assets(self, asset_step: AssetStepPlan) -> dg.AssetsDefinition:
         """Make the multi-asset of a step of the asset layer; any part of it can be made.
@@ -120,7 +111,6 @@ class NodeTranslator:
                 for name in made
             },
             lambda context, _: body.run_assets(asset_step, context.op_execution_context),
-            {KEDRO},
         )
         in_one_run = any(
             datasets[name].metadata.get("backfill_policy") == "single_run" for name in made
@@ -140,7 +130,6 @@ class NodeTranslator:
         ins: Mapping[str, dg.In],
         outs: Mapping[str, dg.Out],
         compute: Callable[[dg.OpExecutionContext, Mapping[str, Any]], Iterator[dg.Output[Any]]],
-        resources: set[str],
     ) -> dg.OpDefinition:
         return dg.OpDefinition(
             compute_fn=compute,
@@ -151,7 +140,7 @@ class NodeTranslator:
             config_schema=config_schema(
                 step.parameters, self.plan.parameters, self.plan.hidden_parameters
             ),
-            required_resource_keys=resources,
+            required_resource_keys={KEDRO, IO_MANAGER},  # the latter has the state of the run
             tags={**self.get_tags(step), **dict(step.settings.tags)},
             retry_policy=_retry_policy(step.settings.retry_policy),
             pool=step.settings.pool,

@@ -9,7 +9,7 @@ import dagster as dg
 from kedro.io.core import generate_timestamp
 
 from ..plan.model import ProjectPlan
-from ..plan.names import KEDRO
+from ..plan.names import IO_MANAGER, KEDRO
 from ..run.hooks import open_alone
 from ..run.identity import identity_of, tags_of
 from ..run.io_managers import KedroIOManager, TransientIOManager
@@ -62,7 +62,7 @@ def kedro_io_manager(asset_keys: Mapping[str, dg.AssetKey]) -> dg.IOManagerDefin
     names = {key: name for name, key in asset_keys.items()}
     return dg.IOManagerDefinition(
         lambda context: KedroIOManager(context.resources.kedro, names),
-        required_resource_keys={KEDRO},
+        required_resource_keys={KEDRO, IO_MANAGER},  # the latter has the state of the run
         description="Loads and saves through the Kedro catalog.",
     )
 
