@@ -121,7 +121,7 @@ STATEFUL_HOOKS = """
 
         @hook_impl
         def before_pipeline_run(self, run_params, catalog):
-            self.run_id = run_params["run_id"]
+            self.run_id = run_params.get("run_id") or run_params["session_id"]
             self.seen.append(self.name)
             self.catalog = catalog
             self.client = lambda: None

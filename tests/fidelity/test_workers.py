@@ -89,7 +89,7 @@ HOOKS = """
 
         @hook_impl
         def before_pipeline_run(self, run_params):
-            self.kept = run_params["run_id"]
+            self.kept = run_params.get("run_id") or run_params["session_id"]
             if os.environ.get("START_THREAD"):
                 wait = threading.Event()
                 threading.Thread(target=wait.wait, name="watcher", daemon=True).start()
