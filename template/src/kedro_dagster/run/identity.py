@@ -32,9 +32,10 @@ def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_proce
     while True:
         run_id = str(generate_timestamp())
         instance.add_run_tags(dagster_run_id, {RUN_ID_TAG: run_id, **tags})
-        # Kedro's identities are milliseconds: of the runs that begin in one, the first keeps it
-        twins = instance.get_run_records(dg.RunsFilter(tags={RUN_ID_TAG: run_id}))
-        if dagster_run_id == min(record.dagster_run.run_id for record in twins):
+        # Kedro's identities are milliseconds. Whoever sees a twin tries again, and of two that
+        # have written the same one, the later one to look sees the other
+        found = instance.get_run_records(dg.RunsFilter(tags={RUN_ID_TAG: run_id}))
+        if all(record.dagster_run.run_id == dagster_run_id for record in found):
             return run_id
 
 
