@@ -10,7 +10,7 @@ import pytest
 from kedro_dagster import KedroProjectTranslator
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.read.dagster_yml import ExecutorOptions
-from kedro_dagster.render.executors import executor_definition
+from kedro_dagster.render.jobs import executor_definition
 from projects import make_project
 
 PIPELINES = """

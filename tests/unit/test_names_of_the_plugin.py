@@ -15,7 +15,7 @@ import pytest
 import kedro_dagster
 from kedro_dagster import datasets
 from kedro_dagster.read.dagster_yml import LoggerOptions
-from kedro_dagster.render.loggers import logger_definition
+from kedro_dagster.render.jobs import logger_definition
 from projects import HELPER, make_project
 
 PIPELINES = """\

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging.config
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import dagster as dg
 
+from ..doors.dagster import missing_variables
+from ..plan.executors import import_executor
 from ..plan.model import JobPlan, ProjectPlan, StepPlan
 from ..plan.names import KEDRO
-from ..read.dagster_yml import ExecutorOptions
+from ..read.dagster_yml import ExecutorOptions, LoggerOptions
 from ..run.executor import with_kedro_hooks
-from .executors import executor_definition
-from .loggers import logger_definition
 from .ops import NodeTranslator
 
 
 class PipelineTranslator:
-    """Makes the jobs of ``dagster.yml`` and their schedules.
-
-    Args:
-        plan: The project's plan.
-        nodes: Makes the ops.
-    """
+    """Makes the jobs of ``dagster.yml`` and their schedules; derive from it to make others."""
 
     def __init__(self, plan: ProjectPlan, nodes: NodeTranslator) -> None:
         self.plan = plan
         self.nodes = nodes
-
-    def jobs(self) -> list[dg.JobDefinition]:
-        """All jobs."""
-        return [self.job(plan) for plan in self.plan.jobs.values()]
 
     def job(self, job: JobPlan) -> dg.JobDefinition:
         """Make a job: a graph of ops, tied by the datasets that they pass on.
@@ -67,14 +59,6 @@ class PipelineTranslator:
             partitions_def=job.partitioning.definition if job.partitioning else None,
         )
 
-    def _executor(self, options: ExecutorOptions) -> dg.ExecutorDefinition:
-        max_steps = options.max_steps_per_worker or float("inf")
-        return with_kedro_hooks(executor_definition(options), self.plan, max_steps)
-
-    def schedules(self) -> list[dg.ScheduleDefinition]:
-        """The schedules of all jobs that have one."""
-        return [self.schedule(job) for job in self.plan.jobs.values() if job.schedule]
-
     def schedule(self, job: JobPlan) -> dg.ScheduleDefinition:
         """Make the schedule of a job.
 
@@ -84,9 +68,8 @@ class PipelineTranslator:
         Returns:
             The schedule.
         """
-        schedule = job.schedule
-        assert schedule is not None
-        options = schedule.options
+        assert job.schedule is not None
+        options = job.schedule.options
         run_config = _run_config(job, options.runtime_params)
         definition = job.partitioning.definition if job.partitioning else None
 
@@ -97,7 +80,7 @@ class PipelineTranslator:
                 yield dg.RunRequest(run_key, run_config=run_config, partition_key=key)
 
         return dg.ScheduleDefinition(
-            name=schedule.name,
+            name=job.schedule.name,
             job_name=job.name,
             cron_schedule=options.cron_schedule,
             execution_timezone=options.execution_timezone,
@@ -108,18 +91,21 @@ class PipelineTranslator:
             execution_fn=requests if definition else None,
         )
 
+    def _executor(self, options: ExecutorOptions) -> dg.ExecutorDefinition:
+        max_steps = options.max_steps_per_worker or float("inf")
+        return with_kedro_hooks(executor_definition(options), self.plan, max_steps)
+
     def _dependencies(self, job: JobPlan, step: StepPlan) -> dict[str, dg.IDependencyDefinition]:
         found: dict[str, dg.IDependencyDefinition] = {}
         for name in step.inputs:
-            identifier = self.plan.datasets[name].identifier
+            output = self.plan.datasets[name].identifier
             sources = [
-                dg.DependencyDefinition(producer.name, identifier)
+                dg.DependencyDefinition(producer.name, output)
                 for producer in job.producers(step, name)
             ]
-            if len(sources) > 1:
-                found[identifier] = dg.MultiDependencyDefinition(sources)
-            elif sources:
-                found[identifier] = sources[0]
+            if sources:
+                several = len(sources) > 1
+                found[output] = dg.MultiDependencyDefinition(sources) if several else sources[0]
         return found
 
 
@@ -147,20 +133,56 @@ def _due_keys(
 
     That is Dagster's own rule. Windows are not listed: an hourly one has 100,000 in eleven years.
     """
+
+    def due(one: dg.PartitionsDefinition[str]) -> Sequence[str]:
+        if isinstance(one, dg.TimeWindowPartitionsDefinition):
+            latest = one.get_last_partition_key()
+            return [latest] if latest else []
+        return one.get_partition_keys(dynamic_partitions_store=context.instance)
+
     with dg.partition_loading_context(context.scheduled_execution_time, context.instance):
         if not isinstance(definition, dg.MultiPartitionsDefinition):
-            return _latest_or_all(definition, context.instance)
+            return due(definition)
         dimensions = [
-            [(one.name, key) for key in _latest_or_all(one.partitions_def, context.instance)]
-            for one in definition.partitions_defs
+            [(dimension.name, key) for key in due(dimension.partitions_def)]
+            for dimension in definition.partitions_defs
         ]
     return [dg.MultiPartitionKey(dict(parts)) for parts in product(*dimensions)]
 
 
-def _latest_or_all(
-    definition: dg.PartitionsDefinition[str], instance: dg.DagsterInstance
-) -> Sequence[str]:
-    if isinstance(definition, dg.TimeWindowPartitionsDefinition):
-        latest = definition.get_last_partition_key()
-        return [latest] if latest else []
-    return definition.get_partition_keys(dynamic_partitions_store=instance)
+def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
+    """Find an executor of ``dagster.yml`` and configure it."""
+    definition = import_executor(options.kind)
+
+    def options_of_run(_: Any) -> Mapping[str, Any]:
+        """Give the options as they are written: Dagster reads ``{env: NAME}`` when a run starts."""
+        missing = [
+            f"Option {'.'.join((options.kind, *keys))} of dagster.yml: "
+            f"{message.partition('Error: ')[2].strip()}"
+            for keys, message in missing_variables(definition, options.options)
+        ]
+        if missing:
+            raise dg.DagsterInvariantViolationError("\n".join(missing))
+        return options.options
+
+    return definition.configured(options_of_run, name=definition.name)
+
+
+def logger_definition(name: str, options: LoggerOptions) -> dg.LoggerDefinition:
+    """Make a Dagster logger of the words of :func:`logging.config.dictConfig`."""
+
+    def create(_: dg.InitLoggerContext) -> logging.Logger:
+        # dictConfig itself would close the handlers of all other loggers of the process
+        configurator = logging.config.DictConfigurator({"version": 1})
+        parts = configurator.config
+        for kind, given in (("formatter", options.formatters), ("filter", options.filters)):
+            make = getattr(configurator, f"configure_{kind}")
+            parts[f"{kind}s"] = {key: make(dict(value)) for key, value in given.items()}
+        logger = logging.Logger(f"dagster.{name}", options.level)
+        for value in options.handlers.values():
+            logger.addHandler(configurator.configure_handler(dict(value)))
+        if not options.handlers:
+            logger.addHandler(logging.StreamHandler())
+        return logger
+
+    return dg.LoggerDefinition(create, description=f"Logger {name!r} of dagster.yml.")
