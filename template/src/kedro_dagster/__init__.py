@@ -28,15 +28,12 @@ __all__ = [
     "__version__",
 ]
 
-_TRANSLATORS = {
+# Plain `kedro run` imports what catalogs, nodes and logging.yml name: without Dagster
+_MODULES = {
     "CatalogTranslator": ".render.assets",
     "KedroProjectTranslator": ".render.code_location",
     "NodeTranslator": ".render.ops",
     "PipelineTranslator": ".render.jobs",
-}
-
-# What catalogs, nodes and logging.yml name: plain `kedro run` imports it, without Dagster
-_PLAIN = {
     "DagsterNothingDataset": ".datasets",
     "DagsterPartitionedDataset": ".datasets",
     "NOTHING_OUTPUT": ".datasets",
@@ -48,10 +45,10 @@ _PLAIN = {
 
 def __getattr__(name: str) -> Any:
     """Import Dagster when it is asked for: every command of Kedro imports this package."""
-    if name in _TRANSLATORS:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if module.startswith(".render"):
         check_installed()  # first: with other versions, the import fails with a worse message
         quiet.import_kedro()
-        return getattr(import_module(_TRANSLATORS[name], __name__), name)
-    if name in _PLAIN:
-        return getattr(import_module(_PLAIN[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(module, __name__), name)

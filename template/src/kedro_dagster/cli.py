@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "dagster_group", "run"]
 
-_HOME = ".dagster"
-
 _NOT_SUPERSEDED = "ignore:Function `dev_command`"  # 'dg dev' starts the same, but wants a dg.toml
 
 _INSTANCE_CONFIG = """\
@@ -71,20 +69,20 @@ def dev(
     passed on to 'dagster dev'.
     """
     project = _translate(metadata, env).project
-    settings = {key: str(value) for key, value in project.config.dev.model_dump().items()}
-    settings.update({key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
     command = [sys.executable, "-W", _NOT_SUPERSEDED, "-m", "dagster", "dev"]
     command += ["-m", f"{project.package_name}.definitions"]
-    for key, value in settings.items():
-        command += [f"--{key.replace('_', '-')}", value]
+    for key, value in {**project.config.dev.model_dump(), **given}.items():
+        command += [f"--{key.replace('_', '-')}", str(value)]
+    command += arguments
     environment = dict(os.environ, DAGSTER_HOME=str(dagster_home(project.path)))
     if project.env:
         environment["KEDRO_ENV"] = project.env
     os.chdir(project.path)
     if os.name == "posix":  # nobody is left in between to miss a signal
-        os.execve(sys.executable, [*command, *arguments], environment)  # noqa: S606
+        os.execve(sys.executable, command, environment)  # noqa: S606
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the servers, which end this
-    sys.exit(subprocess.call([*command, *arguments], env=environment))  # noqa: S603
+    sys.exit(subprocess.call(command, env=environment))  # noqa: S603
 
 
 @dagster_group.command()
@@ -99,17 +97,10 @@ def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
 
 
 def dagster_home(project_path: Path) -> Path:
-    """Find the folder of run history: ``DAGSTER_HOME``, or one in the project.
-
-    Args:
-        project_path: The project's root.
-
-    Returns:
-        The folder, which is there.
-    """
+    """Find or make the folder of run history: ``DAGSTER_HOME``, or one in the project."""
     if home := os.environ.get("DAGSTER_HOME"):
         return Path(home)
-    folder = project_path / _HOME
+    folder = project_path / ".dagster"
     folder.mkdir(exist_ok=True)
     for name, content in {"dagster.yaml": _INSTANCE_CONFIG, ".gitignore": "*\n"}.items():
         if not (folder / name).exists():

@@ -13,8 +13,8 @@ from kedro_datasets.partitions import PartitionedDataset
 from .doors.kedro_datasets import HeldDataset
 from .read.partition_keys import PartitionScope, check_key, lay_out
 
+# By the thread that runs a node, and by dataset: what the node is to make or is given
 _ids_in_scope: dict[int, dict[str, tuple[str, ...]]] = {}
-"""By thread that runs a node, and by dataset, the partition ids that it is to make or is given."""
 
 
 def partition_ids(dataset: str) -> tuple[str, ...] | None:
@@ -87,18 +87,7 @@ class DagsterPartitionedDataset(HeldDataset):
     def in_scope(
         self, scope: PartitionScope, name: str, node: str, in_chunks: bool = False
     ) -> Iterator[None]:
-        """Hold just some partitions for as long as a node runs.
-
-        Args:
-            scope: The partitions.
-            name: The dataset's name in the catalog.
-            node: The node's name.
-            in_chunks: Whether the node saves its partitions one chunk after the other.
-
-        Raises:
-            DatasetError: The node has not saved all chunks.
-            UnsupportedVersionError: This kedro-datasets cannot be held to some partitions.
-        """
+        """Hold just some partitions for as long as a node runs, or saves them in chunks."""
         self.refuse_other_versions()
         ids = tuple(map(self.partition_id, scope.keys))
         before, self._scope, self._saved = self._scope, scope, set()
@@ -116,14 +105,7 @@ class DagsterPartitionedDataset(HeldDataset):
             self._scope = before
 
     def partition_id(self, key: str) -> str:
-        """The partition id, as in the dict that a node gets or returns, of a Dagster key.
-
-        Args:
-            key: A partition key.
-
-        Returns:
-            The key, or where there is a layout the path that its dimensions make.
-        """
+        """The id of a Dagster key: the key, or with a layout the path that its dimensions make."""
         dimensions = getattr(key, "keys_by_dimension", None)
         if self._layout and dimensions:
             return lay_out(self._layout, dimensions, self._folder)
@@ -136,10 +118,11 @@ class DagsterPartitionedDataset(HeldDataset):
 
     def load(self) -> dict[str, Callable[[], Any]]:
         """Give a load function for each partition: those in scope, or all in the folder."""
-        if self._scope and not self._scope.keys:
+        scope = self._scope
+        if scope and not scope.keys:
             return {}  # what a mapping says of the first window of all, for one
-        paths = {key: self.path_of(key) for key in self._scope.keys} if self._scope else {}
-        if self._scope and not self._scope.optional:
+        paths = {key: self.path_of(key) for key in scope.keys} if scope else {}
+        if scope and not scope.optional:
             existing = self.existing(paths.values())
             for key, path in paths.items():
                 if path not in existing:
@@ -148,7 +131,7 @@ class DagsterPartitionedDataset(HeldDataset):
                         "Make that partition first."
                     )
         partitions: dict[str, Callable[[], Any]] = super().load()
-        if self._scope:
+        if scope:
             self.refuse_others(partitions, paths.values())
         return partitions
 
@@ -177,10 +160,7 @@ class DagsterPartitionedDataset(HeldDataset):
         if self._scope is None:
             return None
         paths = sorted(map(self.path_of, self._scope.keys))  # as in the folder
-        if self._scope.optional:
-            existing = self.existing(paths)
-            return [path for path in paths if path in existing]
-        return paths
+        return sorted(self.existing(paths)) if self._scope.optional else paths
 
     def _describe(self) -> dict[str, Any]:
         return {**super()._describe(), "partition": self._partition}

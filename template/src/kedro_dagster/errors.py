@@ -15,7 +15,7 @@ class KedroDagsterError(Exception):
 
 
 class UnsupportedVersionError(KedroDagsterError):
-    """The installed Kedro or Dagster is not one that this package is made for."""
+    """An installed package has a version that this package is not made for."""
 
 
 class ProjectNotFoundError(KedroDagsterError):
@@ -35,19 +35,13 @@ class DagsterConfigError(KedroDagsterError):
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        count = len(self.mistakes)
-        title = "1 mistake" if count == 1 else f"{count} mistakes"
+        title = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
         lines = "\n".join(f"  - {mistake}" for mistake in self.mistakes)
         super().__init__(f"The Dagster configuration has {title}:\n{lines}")
 
 
 class BadValueError(KedroDagsterError, ValueError):
-    """A value of a configuration file that cannot be used.
-
-    Args:
-        path: The keys that lead to it, from the entry that is read.
-        message: What is wrong with it, and what to do.
-    """
+    """A value of a configuration file, at the end of some keys, that cannot be used."""
 
     def __init__(self, path: KeyPath, message: str) -> None:
         super().__init__(f"{'.'.join(path)}: {message}")
@@ -68,13 +62,7 @@ class StepTimeoutError(KedroDagsterError, TimeoutError):
 
 
 class StepFailedError(KedroDagsterError):
-    """What is known here of an exception in another process: its class, message and traceback.
-
-    Args:
-        message: The exception's message, which begins with its class.
-        cls_name: The name of its class.
-        traceback: Its traceback as text.
-    """
+    """What is known here of an exception in another process: its class, message and traceback."""
 
     def __init__(self, message: str, cls_name: str | None = None, traceback: str = "") -> None:
         super().__init__(message)
@@ -88,28 +76,20 @@ class StepFailedError(KedroDagsterError):
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake in a configuration file.
-
-    Args:
-        file: The file that holds it, as the user knows it (relative to the project).
-        path: The keys that lead to it, outermost first.
-        message: What is wrong, with the bad value, and what to do.
-    """
+    """One mistake in a configuration file, whose path is relative to the project."""
 
     file: str
     path: KeyPath
     message: str
 
     def __str__(self) -> str:
-        where = ".".join(self.path)
-        return f"{self.file}: {where}: {self.message}" if where else f"{self.file}: {self.message}"
+        return ": ".join(filter(None, (self.file, ".".join(self.path), self.message)))
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Say which of the allowed words is meant, or, where none is close, list them."""
     choices = sorted(set(allowed))
-    close = get_close_matches(word, choices, n=3)
-    if close:
+    if close := get_close_matches(word, choices, n=3):
         return f"Did you mean {' or '.join(repr(name) for name in close)}?"
     if not choices:
         return "There is none to choose from."

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class MonitoredRunLauncher(dg.DefaultRunLauncher):
     """Loses no run when a code server is replaced, nor when it ends without a warning.
 
-    Dagster's own one leaves the runs that have ended with a code server to be in progress for
-    ever, and fails those that one refuses because it waits for its last runs to end.
+    Dagster's own launcher leaves a run in progress for ever when its code server has died, and
+    fails a run when the server refuses it because it waits for its last runs to end.
     """
 
     def launch_run(self, context: LaunchRunContext) -> None:
@@ -24,10 +24,9 @@ class MonitoredRunLauncher(dg.DefaultRunLauncher):
         try:
             super().launch_run(context)
         except dg.DagsterError as error:
-            unreachable = back_to_queue(error) if "shut down" in str(error) else None
-            if unreachable is None:
-                raise
-            raise unreachable from error
+            if "shut down" in str(error) and (unreachable := back_to_queue(error)):
+                raise unreachable from error
+            raise
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -1,7 +1,7 @@
 """Formatters for ``conf/logging.yml`` that write like ``dagster dev`` with each ``--log-format``.
 
 Kedro reads that file before it looks for the project's source folder, so this package must be on
-Python's path. It imports classes only of modules in ``KEDRO_LOGGING_MODULE_ALLOWLIST``.
+Python's path. Kedro 1.7 imports classes of modules in ``KEDRO_LOGGING_MODULE_ALLOWLIST`` only.
 """
 
 from __future__ import annotations

@@ -9,39 +9,22 @@ INVALID_CHARACTER = re.compile(r"[^A-Za-z0-9_]")
 
 
 def format_dataset_name(name: str) -> str:
-    """Write a Kedro dataset name as one Dagster word: dots become ``__``, the rest stays.
-
-    Args:
-        name: The dataset's name in Kedro, such as ``model.metrics``.
-
-    Returns:
-        The name with its namespaces joined, such as ``model__metrics``.
-    """
+    """Write a Kedro dataset name as one Dagster word: ``model__metrics`` for ``model.metrics``."""
     return name.replace(".", "__")
 
 
 def unformat_asset_name(name: str) -> str:
     """Undo :func:`format_dataset_name` for names that had no ``__`` of their own.
 
-    Nothing in this package relies on it: the plan keeps the pairs of names in a table.
-
-    Args:
-        name: A Dagster name, such as ``model__metrics``.
-
-    Returns:
-        The dataset's name in Kedro, such as ``model.metrics``.
+    No name is looked up by it: the plan keeps the pairs of names in a table.
     """
     return name.replace("__", ".")
 
 
 def format_node_name(name: str) -> str:
-    """Write a Kedro node name as a Dagster op name.
+    """Write a Kedro node name with ``__`` for dots, or as a hash where Dagster does not allow it.
 
-    Args:
-        name: The node's name in Kedro, such as ``train.fit`` or ``fit([x]) -> [y]``.
-
-    Returns:
-        The name with ``__`` for dots, or ``unnamed_node_<md5>`` where Dagster allows it not.
+    That is ``unnamed_node_<md5>`` for ``fit([x]) -> [y]``, as Kedro calls a node without a name.
     """
     formatted = name.replace(".", "__")
     if INVALID_CHARACTER.search(formatted) or not formatted:

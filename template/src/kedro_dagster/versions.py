@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
@@ -29,27 +29,19 @@ def check_installed() -> None:
     wrong = []
     for name, wanted in SUPPORTED.items():
         found = installed(name)
-        if found is None:
-            wrong.append(f"{name}{wanted} is needed, and {name} is not installed")
-        elif found not in SpecifierSet(wanted, prereleases=True):
-            wrong.append(f"{name}{wanted} is needed, and {name} {found} is installed")
+        if found is None or found not in SpecifierSet(wanted, prereleases=True):
+            state = f"{name} {found} is" if found else f"{name} is not"
+            wrong.append(f"{name}{wanted} is needed, and {state} installed")
     if wrong:
         wanted = " ".join(f'"{name}{versions}"' for name, versions in SUPPORTED.items())
         raise UnsupportedVersionError(
             f"kedro_dagster {__version__} does not run here: {'; '.join(wrong)}. "
             f"Run `pip install {wanted}`, or get a helper that fits with `copier update`."
         )
-    if plugin := _plugin():
+    for plugin in distributions(name="kedro-dagster"):
         warnings.warn(
             f"Two packages are called kedro_dagster. The one in {Path(__file__).parent} is in use, "
             f"not the plugin kedro-dagster {plugin.version}, which is installed in "
             f"{plugin.locate_file('')}. Remove the plugin with `pip uninstall kedro-dagster`.",
             stacklevel=2,
         )
-
-
-def _plugin() -> Distribution | None:
-    try:
-        return distribution("kedro-dagster")
-    except PackageNotFoundError:
-        return None
