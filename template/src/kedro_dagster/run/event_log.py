@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import Any
 from weakref import WeakSet
@@ -17,17 +17,11 @@ import dagster as dg
 
 from ..doors.dagster import batch_writer, is_shown_by_dagster
 
-EVENT_LOG_LIMIT = 1_000
-"""How many records of one step go to Dagster's event log; a database row each."""
+EVENT_LOG_LIMIT = 1_000  # records of a step that are shown: each takes a row of the database
+BATCH_DELAY = 0.1  # seconds that a record waits at the most: the UI shows a run as it goes
+BATCH_SIZE = 100  # records that one statement writes at the most
 
-BATCH_DELAY = 0.1
-"""Seconds after which a record is written at the latest, so that the UI shows a run as it goes."""
-
-BATCH_SIZE = 100
-"""How many records are written by one statement at the most."""
-
-_here = threading.local()
-"""Of each thread, whether it is writing to the event log."""
+_here = threading.local()  # whether the thread is writing to the event log
 
 
 class EventLogHandler(logging.Handler):
@@ -36,8 +30,8 @@ class EventLogHandler(logging.Handler):
     def __init__(self, log: dg.DagsterLogManager, limit: int = EVENT_LOG_LIMIT) -> None:
         super().__init__()
         self._log = log
-        self._left = self._limit = limit
-        self._cut = 0
+        self._limit = limit
+        self._seen = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Leave out what the database logs of the writing, which would be written in turn."""
@@ -45,12 +39,11 @@ class EventLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a record on, unless Dagster has it anyway."""
-        if record.name.partition(".")[0] == "dagster" or is_shown_by_dagster(record):
+        if _is_dagster(record) or is_shown_by_dagster(record):
             return
-        if self._left <= 0:
-            self._cut += 1
+        self._seen += 1
+        if self._seen > self._limit:
             return
-        self._left -= 1
         # Dagster refuses other levels than Python's own five
         level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
         try:
@@ -60,11 +53,11 @@ class EventLogHandler(logging.Handler):
 
     def close(self) -> None:
         """Tell how many records were left out."""
-        if self._cut:
+        if self._seen > self._limit:
             self._log.warning(
                 "%d more log records are not shown here: a step shows %d. All of them went to "
                 "the handlers of conf/logging.yml.",
-                self._cut,
+                self._seen - self._limit,
                 self._limit,
             )
         super().close()
@@ -76,33 +69,38 @@ def event_log(
 ) -> Iterator[None]:
     """Show in a Dagster log what is logged meanwhile, at the levels the project has set."""
     handler = EventLogHandler(log, limit)
-    deaf = [
-        logger
-        for logger in list(logging.root.manager.loggerDict.values())
-        if isinstance(logger, logging.Logger)
-        and not logger.propagate
-        and logger.name.partition(".")[0] != "dagster"
-    ]
-    for logger in (logging.root, *deaf):
+    loggers = [logging.root, *_deaf_loggers()]
+    for logger in loggers:
         logger.addHandler(handler)
     try:
-        with _in_batches(instance):
+        with _batches_of(instance) or nullcontext():
             yield
     finally:
-        for logger in (logging.root, *deaf):
+        for logger in loggers:
             logger.removeHandler(handler)
         handler.close()
+
+
+def _deaf_loggers() -> Iterator[logging.Logger]:
+    """The loggers that hand nothing on to the root, but for Dagster's."""
+    for one in list(logging.root.manager.loggerDict.values()):
+        if isinstance(one, logging.Logger) and not one.propagate and not _is_dagster(one):
+            yield one
+
+
+def _is_dagster(of: logging.Logger | logging.LogRecord) -> bool:
+    return of.name.partition(".")[0] == "dagster"
 
 
 class _Batches:
     """Stands before a storage of events, and writes several log records in one transaction.
 
-    Of each record, Dagster makes a connection and a commit of its own: 4 ms in memory and more on
-    a disk, for the five or six that Kedro logs of a node.
+    For each record, Dagster makes a connection and a commit: 4 ms in memory and more on a disk,
+    for the five or six that Kedro logs of a node.
     """
 
     def __init__(self, storage: Any, write: Callable[[Sequence[dg.EventLogEntry]], None]) -> None:
-        self.users = 0
+        self._users = 0
         self._write_at_once = write
         self._store_one = storage.store_event
         self._waiting: deque[dg.EventLogEntry] = deque()
@@ -113,10 +111,17 @@ class _Batches:
         _all.add(self)
         storage.store_event = self.store
 
+    def __enter__(self) -> None:
+        self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        self.flush()
+
     def store(self, event: dg.EventLogEntry) -> None:
         """Keep a log record for a moment; of Dagster's own events, keep the order."""
         in_fork = os.getpid() != self._process  # by a node, and may end at any time
-        if event.is_dagster_event or in_fork or not self.users:
+        if event.is_dagster_event or in_fork or not self._users:
             self.flush()
             self._store_one(event)
             return
@@ -156,23 +161,12 @@ class _Batches:
 _all: WeakSet[_Batches] = WeakSet()
 
 
-@contextmanager
-def _in_batches(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Write what an instance is told to log in batches, where its event log is in a database."""
-    found = batch_writer(instance)
-    if found is None:
-        yield
-        return
-    storage, write = found
-    batches = getattr(storage.store_event, "__self__", None)
-    if not isinstance(batches, _Batches):  # it is there from now on
-        batches = _Batches(storage, write)
-    batches.users += 1
-    try:
-        yield
-    finally:
-        batches.users -= 1
-        batches.flush()
+def _batches_of(instance: dg.DagsterInstance) -> _Batches | None:
+    """What stands before the event log of an instance, where that is in a database."""
+    if (found := batch_writer(instance)) is None:
+        return None
+    before = getattr(found[0].store_event, "__self__", None)
+    return before if isinstance(before, _Batches) else _Batches(*found)
 
 
 def _write_all() -> None:

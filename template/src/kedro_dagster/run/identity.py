@@ -9,25 +9,15 @@ from kedro.io.core import generate_timestamp
 
 from .launched import is_file_name
 
-RUN_ID_TAG = "kedro/run_id"
-"""Tag of a Dagster run: the identity of its Kedro run, and the version of all it saves."""
-
-HOOKS_TAG = "kedro/pipeline_hooks"
-"""Tag of a Dagster run: how far its pipeline hooks have come, and for which Dagster run."""
-
-MEMORY_TAG = "kedro/transient_in_memory"
-"""Tag of a Dagster run: whether its transient datasets ended with its process."""
-
-STATE_TAG = "kedro/run_state"
-"""Tag of a Dagster run: that run, where its processes find more of its state in their storage."""
+# The tags of a Dagster run
+RUN_ID_TAG = "kedro/run_id"  # the identity of its Kedro run, and the version of all it saves
+HOOKS_TAG = "kedro/pipeline_hooks"  # how far its hooks have come, and its id: tags are inherited
+MEMORY_TAG = "kedro/transient_in_memory"  # whether its transient datasets ended with its process
+STATE_TAG = "kedro/run_state"  # its id, where its processes find more of its state stored
 
 
 def new_identity(instance: dg.DagsterInstance, dagster_run_id: str, single_process: bool) -> str:
-    """Give a Dagster run an identity as a Kedro run, and write it on the run.
-
-    Tags are inherited by a re-execution, so the identity stands there with the id of the
-    Dagster run that it belongs to.
-    """
+    """Give a Dagster run an identity as a Kedro run, and write it on the run."""
     tags = {HOOKS_TAG: f"opening {dagster_run_id}", MEMORY_TAG: str(single_process).lower()}
     while True:
         run_id = str(generate_timestamp())

@@ -1,4 +1,4 @@
-"""What whoever launches a run cannot do: have anything evaluated, imported or read elsewhere."""
+"""Refuses config of a run that would evaluate or import something, or read files elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _NAMES_CODE: Mapping[str, tuple[str, ...]] = {
     "dataset": ("CachedDataset", "PartitionedDataset"),
     "backend": ("PickleDataset",),
 }
-"""The keys of a catalog entry whose values are imported; if by some classes only, these."""
+"""The keys of a catalog entry whose values are imported, with the classes that import them: by
+default, all do."""
 
 
 def check_runtime_params(params: Mapping[str, Any]) -> None:
@@ -68,10 +69,9 @@ def check_classes(loader: AbstractConfigLoader, conf_source: str, env: str | Non
     changed = [path for path, value in found.items() if value != planned.get(path)]
     for path in sorted(changed, key=lambda path: path[-1] != "type"):  # others depend on it
         if _names_code(path, found):
-            value = found[path]
             raise RunConfigError(
                 ("runtime_params",),
-                f"with them, {'.'.join(path)} of the catalog would be {value!r}, and no run "
+                f"with them, {'.'.join(path)} of the catalog would be {found[path]!r}, and no run "
                 "chooses the code that is imported. Write it in conf, for an environment.",
             )
 
@@ -87,11 +87,10 @@ def _names_code(path: KeyPath, catalog: Mapping[KeyPath, Any]) -> bool:
 
 def _leaves(config: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """The innermost values of some configuration, each with the keys that lead to it."""
+    if isinstance(config, (list, tuple)):
+        config = dict(enumerate(config))
     if isinstance(config, Mapping):
         for key, inner in config.items():
             yield from _leaves(inner, (*path, str(key)))
-    elif isinstance(config, (list, tuple)):
-        for index, inner in enumerate(config):
-            yield from _leaves(inner, (*path, str(index)))
     else:
         yield path, config

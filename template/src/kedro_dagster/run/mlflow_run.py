@@ -18,33 +18,32 @@ from pluggy import PluginManager
 
 from ..doors.kedro import RUN_ID_PARAM
 
+# The tags of a Dagster run
 RUN_ID_TAG = "mlflow/run_id"
-"""Tag of a Dagster run: the id of its MLflow run."""
-
-RUN_URL_TAG = "mlflow/run_url"
-"""Tag of a Dagster run: where its MLflow run is, on the tracking server or ``kedro mlflow ui``."""
+RUN_URL_TAG = "mlflow/run_url"  # on the tracking server, or where `kedro mlflow ui` shows it
 
 
 def find_hook(hook_manager: PluginManager) -> Any:
     """Find the hook of kedro-mlflow; ``None`` where it is not installed, or is disabled."""
-    return next(
-        (
-            plugin
-            for plugin in hook_manager.get_plugins()
-            if any(kind.__module__.startswith("kedro_mlflow.") for kind in type(plugin).__mro__)
-        ),
-        None,
-    )
+    for plugin in hook_manager.get_plugins():
+        if any(kind.__module__.startswith("kedro_mlflow.") for kind in type(plugin).__mro__):
+            return plugin
+    return None
+
+
+def _hook_of_run(hook_manager: PluginManager) -> Any:
+    """The hook of kedro-mlflow, where it has a run."""
+    hook = find_hook(hook_manager)
+    return hook if hook and hook.run_id is not None else None
 
 
 def opened(hook_manager: PluginManager) -> dict[str, str]:
-    """Look at the MLflow run that ``before_pipeline_run`` has opened."""
-    hook = find_hook(hook_manager)
-    if hook is None or hook.run_id is None:
+    """Give the tags of the MLflow run that ``before_pipeline_run`` has opened, if it has."""
+    if (hook := _hook_of_run(hook_manager)) is None:
         return {}
     import mlflow  # noqa: PLC0415
 
-    _resume_once(hook)
+    hook.mlflow_config.tracking.run.nested = False  # see join
     run, tracking_uri = mlflow.get_run(hook.run_id), mlflow.get_tracking_uri()
     tags = {RUN_ID_TAG: run.info.run_id}
     if not tracking_uri.startswith("databricks"):
@@ -74,13 +73,13 @@ def join(
             options = hook.mlflow_config.tracking.run
             options.id, options.name = run_id, run.info.run_name
     hook.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
-    _resume_once(hook)
+    # Else kedro-mlflow would stack the run on itself before each node of this process
+    hook.mlflow_config.tracking.run.nested = False
 
 
 def leave(hook_manager: PluginManager, joined: bool) -> None:
     """End the runs that nodes have left open, and let go of a run that was joined."""
-    hook = find_hook(hook_manager)
-    if hook is None or hook.run_id is None:
+    if (hook := _hook_of_run(hook_manager)) is None:
         return
     import mlflow  # noqa: PLC0415
 
@@ -102,8 +101,8 @@ def closing(hook_manager: PluginManager, status: str) -> Iterator[None]:
     kedro-mlflow relies on the former in ``on_pipeline_error``. Its hook is one for the process:
     unless it forgets the run, the next one would be written to it.
     """
-    hook = find_hook(hook_manager)
-    if hook is None or hook.run_id is None or hook._already_active_mlflow:
+    hook = _hook_of_run(hook_manager)
+    if hook is None or hook._already_active_mlflow:
         yield
         return
     import mlflow  # noqa: PLC0415
@@ -119,11 +118,6 @@ def closing(hook_manager: PluginManager, status: str) -> Iterator[None]:
         while mlflow.active_run():
             mlflow.end_run(status)
         hook.run_id = None
-
-
-def _resume_once(hook: Any) -> None:
-    """Keep kedro-mlflow from stacking the run on itself before each node of this process."""
-    hook.mlflow_config.tracking.run.nested = False
 
 
 def ui_address(config: Any, tracking_uri: str) -> str:

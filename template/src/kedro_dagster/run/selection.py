@@ -6,6 +6,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import dagster as dg
@@ -13,6 +15,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import Field
 
+from ..doors.dagster import outputs_to_make
 from ..errors import did_you_mean
 from ..plan.model import JobPlan, Nodes, ProjectPlan, data_outputs
 from ..plan.names import KEDRO
@@ -23,13 +26,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSelection:
-    """What a Dagster run really runs.
+    """What a Dagster run really runs: the nodes, and each of them with the step that it is in.
 
-    Args:
-        pipeline: The nodes.
-        tasks: Each step that runs them, with each of its nodes.
-        job: The job they are of; ``None`` for assets.
-        executor: The name of the executor.
+    For assets, there is no job.
     """
 
     pipeline: Pipeline
@@ -44,7 +43,7 @@ class RunSelection:
 
 
 class RunOptions(dg.Config):
-    """The config of the ``kedro`` resource: what ``kedro run`` takes as options."""
+    """The config of the ``kedro`` resource: options of ``kedro run``, and partition keys."""
 
     runtime_params: dict[str, Any] = Field(
         default={}, description="Parameters of this run, as 'kedro run --params' takes them."
@@ -81,7 +80,7 @@ def select_nodes(
     steps: Mapping[str, Iterable[str]],
     lost: bool = False,
 ) -> RunSelection | None:
-    """Find the nodes that a Dagster run really runs."""
+    """Find the nodes that a Dagster run really runs; ``None`` where it runs none."""
     job = plan.jobs.get(job_name)
     if job:
         chosen = [step for step in job.steps if step.name in steps]
@@ -108,18 +107,13 @@ def _as_one_pipeline(tasks: Iterable[tuple[str, Node]]) -> Pipeline:
     Assets may be made in one run by nodes of several registered pipelines, of which two have one
     name or make one dataset. There is no Kedro pipeline that holds both: hooks see the first.
     """
-    steps: dict[str, dict[Node, None]] = {}
-    for step, node in tasks:
-        steps.setdefault(step, {})[node] = None
     kept: dict[Node, None] = {}
     taken: set[str] = set()
-    for step, nodes in steps.items():
-        new = [node for node in nodes if node not in kept]
-        claims = {f"node {node.name}" for node in new} | {
-            name for node in new for name in data_outputs(node)
-        }
+    for step, group in groupby(tasks, key=itemgetter(0)):
+        new = {node: None for _, node in group if node not in kept}
+        claims = {f"node {node.name}" for node in new}.union(*map(data_outputs, new))
         if taken.isdisjoint(claims):
-            kept.update(dict.fromkeys(new))
+            kept |= new
             taken |= claims
         else:
             logger.warning(
@@ -128,15 +122,6 @@ def _as_one_pipeline(tasks: Iterable[tuple[str, Node]]) -> Pipeline:
                 step,
             )
     return Pipeline(list(kept))
-
-
-def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
-    """Of the outputs of a step, those that a Dagster run is to make: of a multi-asset, some."""
-    return [
-        output.name
-        for output in outputs
-        if not output.properties.is_asset or output.properties.asset_key
-    ]
 
 
 def planned_steps(
@@ -152,26 +137,22 @@ def planned_steps(
 
 
 def steps_for_keys(job: JobPlan, wanted: Any) -> frozenset[str]:
-    """Find the steps of a job that fans out which some partition keys concern."""
+    """The steps that run of a job that fans out, when it is limited to some partition keys."""
     chosen = _chosen_keys(job, wanted)
+    keyed = {step.name: step for step in job.steps if step.keys}
     sources = {
-        step.name: [
-            one.name for name in step.inputs for one in job.producers(step, name) if one.keys
-        ]
-        for step in job.steps
+        name: {one.name for given in step.inputs for one in job.producers(step, given)}
+        for name, step in keyed.items()
     }
-    concerned = {step.name for step in job.steps if not step.keys}
-    keyed = [step for step in job.steps if step.keys]
-    concerned.update(step.name for step in keyed if step.keys[0] in chosen[step.nodes])
-    others = dict.fromkeys(step.name for step in keyed if not chosen[step.nodes])
-    reached = {step.name for step in keyed} & concerned
-    for name in others:  # what is made from the chosen partitions
-        if reached.intersection(sources[name]):
+    reached = {name for name, step in keyed.items() if step.keys[0] in chosen[step.nodes]}
+    others = {name for name, step in keyed.items() if not chosen[step.nodes]}
+    for name in keyed:  # what is made from the chosen partitions
+        if name in others and reached & sources[name]:
             reached.add(name)
-    for step in reversed(keyed):  # and what these are made from
-        if step.name in reached:
-            reached.update(others.keys() & sources[step.name])
-    return frozenset(concerned | reached)
+    for name in reversed(keyed):  # and what these are made from
+        if name in reached:
+            reached |= others & sources[name]
+    return frozenset(reached).union(step.name for step in job.steps if not step.keys)
 
 
 def _chosen_keys(job: JobPlan, wanted: Any) -> dict[Nodes, set[str]]:
@@ -202,13 +183,12 @@ def _chosen_keys(job: JobPlan, wanted: Any) -> dict[Nodes, set[str]]:
         return {nodes: set(asked).intersection(keys) for nodes, keys in keys_of.items()}
     start, end = asked
     chosen = {
-        nodes: set(keys[keys.index(start) : keys.index(end) + 1])
+        nodes: set(keys[keys.index(start) : keys.index(end) + 1] if {*asked} <= {*keys} else ())
         for nodes, keys in keys_of.items()
-        if {start, end} <= set(keys)
     }
     if not any(chosen.values()):
         raise ValueError(
             f"partition_keys: no dataset of job {job.name!r} has partitions from {start!r} to "
             f"{end!r}."
         )
-    return {nodes: chosen.get(nodes, set()) for nodes in keys_of}
+    return chosen
