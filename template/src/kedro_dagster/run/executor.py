@@ -1,4 +1,4 @@
-"""The executor around any executor: Kedro's pipeline hooks, in the process that runs the run."""
+"""The executor around any other: it calls Kedro's pipeline hooks, in the run worker."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pickle
 import random
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from .identity import identity_of, lost_with, new_identity, tags_of
 from .kedro_run import KedroRun
 from .launched import check_start_method
 from .processes import PRELOADED, preload, start_method_of_workers
-from .selection import RunOptions, RunSelection, select_nodes
+from .selection import RunOptions, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
 from .worker_processes import ForkedProcesses, FreshProcesses, WorkerProcesses
 from .worker_steps import StepRunner
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         PlanOrchestrationContext,
         RetryMode,
         StepDependencyConfig,
-        StepExecutor,
     )
 
 
@@ -67,139 +67,115 @@ def with_kedro_hooks(
     )
 
 
+@dataclass(eq=False, repr=False)
 class KedroExecutor(dg.Executor):
-    """Stands around any executor in the run worker, as ``KedroSession.run`` around a runner."""
+    """Stands around any executor in the run worker, as ``KedroSession.run`` around a runner.
 
-    def __init__(
-        self,
-        inner: dg.Executor,
-        plan: ProjectPlan,
-        name: str,
-        start_method: str | None = None,
-        max_steps: float = float("inf"),
-    ) -> None:
-        self._inner = inner
-        self._plan = plan
-        self._name = name
-        self._start_method = start_method
-        self._max_steps = max_steps
+    Where it starts workers, ``start_method`` is how.
+    """
+
+    inner: dg.Executor
+    plan: ProjectPlan
+    name: str
+    start_method: str | None = None
+    max_steps: float = float("inf")
 
     @property
     def retries(self) -> RetryMode:
         """The wrapped executor's."""
-        return self._inner.retries
+        return self.inner.retries
 
     @property
     def step_dependency_config(self) -> StepDependencyConfig:
         """The wrapped executor's."""
-        return self._inner.step_dependency_config
+        return self.inner.step_dependency_config
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
+        context, instance, run_id = plan_context, plan_context.instance, plan_context.run_id
         steps = {
             key: dagster_door.outputs_to_make(execution_plan.get_step_by_key(key).step_outputs)
             for key in execution_plan.step_keys_to_execute
         }
-        parent = plan_context.dagster_run.parent_run_id
-        lost = parent is not None and lost_with(plan_context.instance, parent)
-        selection = select_nodes(self._plan, plan_context.job_name, self._name, steps, lost)
+        parent = context.dagster_run.parent_run_id
+        lost = parent is not None and lost_with(instance, parent)
+        selection = select_nodes(self.plan, context.job_name, self.name, steps, lost)
         if selection is None:
-            yield from self._execute_steps(plan_context, execution_plan)
-        else:
-            yield from self._execute_nodes(plan_context, execution_plan, selection)
-
-    def _execute_nodes(
-        self,
-        plan_context: PlanOrchestrationContext,
-        execution_plan: ExecutionPlan,
-        selection: RunSelection,
-    ) -> Iterator[dg.DagsterEvent]:
-        before = ProcessState.now() if self._start_method == "fork" else None
-        instance, run_id = plan_context.instance, plan_context.run_id
-        tags = tags_of(instance, run_id) if plan_context.resume_from_failure else {}
+            yield from self._execute_steps(context, execution_plan)
+            return
+        before = ProcessState.now() if self.start_method == "fork" else None
+        tags = tags_of(instance, run_id) if context.resume_from_failure else {}
         resumed = identity_of(tags, run_id)
-        single_process = dagster_door.is_in_process(self._inner)
+        single_process = dagster_door.is_in_process(self.inner)
         run = KedroRun(
-            self._plan,
+            self.plan,
             resumed or new_identity(instance, run_id, single_process),
-            RunOptions.of(plan_context.run_config),
+            RunOptions.of(context.run_config),
             selection.pipeline_names,
             single_process=single_process,
-            tags=plan_context.dagster_run.tags,
-            load_state=partial(load_state, SharedStorage.of(plan_context), tags),
+            tags=context.dagster_run.tags,
+            load_state=partial(load_state, SharedStorage.of(context), tags),
         )
         around = pipeline_hooks(
-            run, selection, instance, run_id, plan_context.log, resumed=bool(resumed)
+            run, selection, instance, run_id, context.log, resumed=bool(resumed)
         )
         with redacted_errors(), around as hooks:
-            for event in self._execute_in_workers(plan_context, execution_plan, hooks, before):
+            for event in self._execute_nodes(context, execution_plan, hooks, before):
                 if event.is_step_failure and hooks.failure is None:
                     hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
                 yield event
             if hooks.failure is None:
-                find_results(plan_context, run, selection)
+                find_results(context, run, selection)
 
-    def _execute_in_workers(
+    def _execute_nodes(
         self,
-        plan_context: PlanOrchestrationContext,
+        context: PlanOrchestrationContext,
         execution_plan: ExecutionPlan,
         hooks: PipelineHooks,
         before: ProcessState | None,
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps in workers, where the executor has them, and else as it does."""
         run = hooks.run
-        use_workers = dagster_door.processes_from(self._inner) if self._start_method else None
+        use_workers = dagster_door.processes_from(self.inner) if self.start_method else None
         datasets = [(name, dataset) for name, (dataset, _) in datasets_in(run.catalog).items()]
-        reasons = "; ".join(reasons_not_to_fork(before, datasets)) if before else ""
-        if reasons:
-            plan_context.log.info(f"Workers are not forked from the run worker: {reasons}.")
-        forked_after = before if use_workers and not reasons else None
-        if not (forked_after or run.single_process):
-            with event_log(plan_context.log, plan_context.instance):
-                send_state(SharedStorage.of(plan_context), run, hooks.changes)
+        if before and (reasons := "; ".join(reasons_not_to_fork(before, datasets))):
+            context.log.info(f"Workers are not forked from the run worker: {reasons}.")
+            before = None
+        forked = before is not None and use_workers is not None
+        if not (forked or run.single_process):
+            with event_log(context.log, context.instance):
+                send_state(SharedStorage.of(context), run, hooks.changes)
         if not use_workers:
-            yield from self._execute_steps(plan_context, execution_plan)
+            yield from self._execute_steps(context, execution_plan)
             return
-        context = self._inner_context(plan_context)
-        execute = dagster_door.step_executor(context, execution_plan, self._inner)
-        workers = Workers(
-            self._processes(context, run, execute, forked_after),
-            partial(_note, plan_context, run, set()),
-            self._plan.timeouts(context.job_name),
-            self._max_steps,
-        )
+        inner, instance = self._inner_context(context), context.instance.get_ref()
+        execute = dagster_door.step_executor(inner, execution_plan, self.inner)
+        runner = StepRunner(run if forked else None, context.run_id, instance, execute)
+        processes: WorkerProcesses
+        if before:
+            keep = random.getstate() != before.random_state
+            processes = ForkedProcesses(runner, keep_random_state=keep)
+        else:  # where the run worker could be forked, so can a process that has nothing open
+            method = "forkserver" if self.start_method == "fork" else str(self.start_method)
+            processes = FreshProcesses(runner, method, PRELOADED)
+        timeouts = self.plan.timeouts(context.job_name)
+        tell = partial(_note, context, run, set())
+        workers = Workers(processes, tell, timeouts, self.max_steps)
         with closing(workers), use_workers(workers):
-            yield from self._inner.execute(context, execution_plan)
-
-    def _processes(
-        self,
-        context: PlanOrchestrationContext,
-        run: KedroRun,
-        execute: StepExecutor,
-        forked_after: ProcessState | None,
-    ) -> WorkerProcesses:
-        """Where the workers come from: they are forked where that may be."""
-        instance, run_id = context.instance.get_ref(), context.run_id
-        if forked_after:
-            kept = random.getstate() != forked_after.random_state
-            runner = StepRunner(run, run_id, instance, execute)
-            return ForkedProcesses(runner, keep_random_state=kept)
-        # Where the run worker could be forked, so can a process that has nothing open
-        method = "forkserver" if self._start_method == "fork" else str(self._start_method)
-        return FreshProcesses(StepRunner(None, run_id, instance, execute), method, PRELOADED)
+            yield from self.inner.execute(inner, execution_plan)
 
     def _execute_steps(
-        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+        self, context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
-        refuse_threads(self._inner)
-        return self._inner.execute(self._inner_context(plan_context), execution_plan)
+        refuse_threads(self.inner)
+        return self.inner.execute(self._inner_context(context), execution_plan)
 
-    def _inner_context(self, plan_context: PlanOrchestrationContext) -> PlanOrchestrationContext:
-        tags = tags_of(plan_context.instance, plan_context.run_id)  # so that no step asks for them
-        dagster_run = plan_context.dagster_run.with_tags(tags)
-        return dagster_door.context_for(plan_context, self._inner, dagster_run) or plan_context
+    def _inner_context(self, context: PlanOrchestrationContext) -> PlanOrchestrationContext:
+        tags = tags_of(context.instance, context.run_id)  # so that no step asks for them
+        dagster_run = context.dagster_run.with_tags(tags)
+        return dagster_door.context_for(context, self.inner, dagster_run) or context
 
 
 def _note(
@@ -225,8 +201,7 @@ def _note(
 
 def step_error(event: dg.DagsterEvent) -> StepFailedError:
     """Tell of a failure in another process, of which only a description has come here."""
-    data: Any = event.event_specific_data
-    info = getattr(data, "error", None)
+    info = getattr(event.event_specific_data, "error", None)
     if info is None:
         return StepFailedError(event.message or "The run failed.")
     while info.cause and str(info.cls_name).startswith("Dagster"):  # it wraps what was raised
