@@ -32,7 +32,12 @@ NODES = '''
         return Table()
 
 
+    def connect_all():
+        return {"one": Table()}
+
+
     def look(table, unit):
+        table = table["one"] if isinstance(table, dict) else table
         return f"{table.count()} {unit}"
 
 
@@ -50,6 +55,13 @@ PIPELINES = """
             "tables": Pipeline(
                 [
                     node(nodes.connect, None, "table", name="connect"),
+                    node(lambda: "rows", None, "unit", name="name"),
+                    node(nodes.look, ["table", "unit"], "looked", name="look"),
+                ]
+            ),
+            "dicts": Pipeline(
+                [
+                    node(nodes.connect_all, None, "table", name="connect"),
                     node(lambda: "rows", None, "unit", name="name"),
                     node(nodes.look, ["table", "unit"], "looked", name="look"),
                 ]
@@ -142,6 +154,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         dagster={
             "jobs": {
                 "apart": {**tables, "executor": executors["multiprocess"]},
+                "dicts_apart": {
+                    "pipeline": {"pipeline_name": "dicts"},
+                    "executor": executors["multiprocess"],
+                },
                 "together": {**tables, "executor": executors["multiprocess"], "group_by": "memory"},
                 "in_process": {**tables, "executor": executors["in_process"]},
                 "results": {
@@ -159,8 +175,11 @@ def copy(project: Project, tmp_path: Path) -> Project:
     return project.copy(tmp_path / "shop")
 
 
-def test_a_value_that_does_not_work_elsewhere_is_named_with_the_ways_out(copy: Project) -> None:
-    failed = copy.execute("apart", check=False)
+@pytest.mark.parametrize("job", ["apart", "dicts_apart"])
+def test_a_value_that_does_not_work_elsewhere_is_named_with_the_ways_out(
+    job: str, copy: Project
+) -> None:
+    failed = copy.execute(job, check=False)
     assert failed.returncode != 0
     printed = failed.stdout + failed.stderr
     assert "has no attribute 'rows'" in printed

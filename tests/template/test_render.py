@@ -268,7 +268,7 @@ def test_every_excluded_pattern_stands_alone(questions: dict[str, Any]) -> None:
 
 def test_no_text_of_a_pattern_names_the_helper(questions: dict[str, Any]) -> None:
     # Copier 9.8 leaves what the unrendered texts match out of the user's edits that it merges.
-    files = ["src/kedro_dagster/cli.py", "src/kedro_dagster/run/nodes.py"]
+    files = ["src/kedro_dagster/cli.py", "src/kedro_dagster/run/steps.py"]
     for text in questions["_skip_if_exists"]:
         assert not fnmatch.filter(files, text), text
 

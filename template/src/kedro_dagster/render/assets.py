@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
 
 import dagster as dg
 from pydantic_core import from_json, to_json
@@ -14,11 +13,7 @@ from ..plan.names import KEDRO_IO_MANAGER
 
 
 class CatalogTranslator:
-    """Makes the asset spec of each persisted dataset; derive from it to make others.
-
-    Args:
-        plan: The project's plan.
-    """
+    """Makes the asset spec of each persisted dataset; derive from it to make others."""
 
     def __init__(self, plan: ProjectPlan) -> None:
         self.plan = plan
@@ -44,15 +39,17 @@ class CatalogTranslator:
             The spec, with the description, group and metadata of the catalog entry. The assets
             that it is made from are added to it.
         """
-        metadata = {str(key): _json(value) for key, value in dataset.metadata.items()}
-        description = metadata.pop("description", None)
-        group = metadata.pop("group_name", None)
+        # As JSON, which Dagster stores
+        metadata = from_json(to_json(dataset.metadata, fallback=str, inf_nan_mode="strings"))
+        description, group = (metadata.pop(key, None) for key in ("description", "group_name"))
+        kind = dataset.type.rpartition(".")[2].removesuffix("Dataset").lower()
+        plain = dataset.kind is DatasetKind.PERSISTED
         return dg.AssetSpec(
             key=self.get_asset_key(dataset),
             partitions_def=dataset.partitioning.definition if dataset.partitioning else None,
             description=description,
             group_name=group,
-            kinds=_kinds(dataset),
+            kinds={kind} if kind and plain else set(),  # "csv" for pandas.CSVDataset
             metadata={"kedro/type": dataset.type, **metadata},
         ).with_io_manager_key(KEDRO_IO_MANAGER)
 
@@ -68,30 +65,10 @@ class CatalogTranslator:
 
     def spec(self, name: str, upstream: Iterable[str] = ()) -> dg.AssetSpec:
         """The spec of a dataset's asset, with the assets it is made from."""
-        return self._specs[name].merge_attributes(
-            deps=[self._dependency(source, self.plan.datasets[name]) for source in upstream]
-        )
-
-    def _dependency(self, upstream: str, downstream: DatasetPlan) -> dg.AssetDep:
-        partitioning = self.plan.datasets[upstream].partitioning
-        mapping = None
-        if partitioning and downstream.partitioning:  # a pattern may match any dataset
-            mapping = partitioning.mapping_to(downstream.name)
-        return dg.AssetDep(self.asset_keys[upstream], partition_mapping=mapping)
-
-    def external_assets(self) -> list[dg.AssetSpec]:
-        """The assets that no node of the translated pipelines makes, such as raw data."""
-        return [self.spec(name) for name in self.plan.external]
-
-
-def _kinds(dataset: DatasetPlan) -> set[str]:
-    """What the UI marks an asset with: ``csv`` for ``pandas.CSVDataset``."""
-    if dataset.kind is not DatasetKind.PERSISTED:
-        return set()
-    name = dataset.type.rpartition(".")[2].removesuffix("Dataset").lower()
-    return {name} if name else set()
-
-
-def _json(value: Any) -> Any:
-    """Write metadata in JSON, as Dagster stores it."""
-    return from_json(to_json(value, fallback=str, inf_nan_mode="strings"))
+        datasets, deps = self.plan.datasets, []
+        for source in upstream:
+            partitioning, mapping = datasets[source].partitioning, None
+            if partitioning and datasets[name].partitioning:  # a pattern may match any dataset
+                mapping = partitioning.mapping_to(name)
+            deps.append(dg.AssetDep(self.asset_keys[source], partition_mapping=mapping))
+        return self._specs[name].merge_attributes(deps=deps)

@@ -7,13 +7,12 @@ from pathlib import Path
 import dagster as dg
 
 from ..plan.make import make_plan
-from ..plan.names import KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
 from ..read.project import read_project
 from ..run.executor import with_kedro_hooks
+from ..run.resources import make_resources
 from .assets import CatalogTranslator
 from .jobs import PipelineTranslator
 from .ops import NodeTranslator
-from .resources import KedroResource, kedro_io_manager, transient_io_manager
 from .sensors import new_partitions_sensor, pipeline_error_sensor
 
 
@@ -57,23 +56,15 @@ class KedroProjectTranslator:
             The definitions. There is no ``io_manager`` among the resources: one that is merged in
             carries the transient datasets between processes.
         """
-        assets = [self.nodes.assets(step) for step in self.plan.asset_steps.values()]
+        plan, jobs = self.plan, self.plan.jobs.values()
+        made = [self.nodes.assets(step) for step in plan.asset_steps.values()]
+        watching = [new_partitions_sensor(plan, *named) for named in plan.sensors.items()]
         self.project.hand_outlines_to_runs()
         return dg.Definitions(
-            assets=[*assets, *self.catalog.external_assets()],
-            jobs=self.pipelines.jobs(),
-            schedules=self.pipelines.schedules(),
-            sensors=[
-                pipeline_error_sensor(self.plan),
-                *(
-                    new_partitions_sensor(self.plan, name, options)
-                    for name, options in self.plan.sensors.items()
-                ),
-            ],
-            resources={
-                KEDRO: KedroResource(self.plan),
-                KEDRO_IO_MANAGER: kedro_io_manager(self.catalog.asset_keys),
-                TRANSIENT_IO_MANAGER: transient_io_manager(),
-            },
-            executor=with_kedro_hooks(dg.multi_or_in_process_executor, self.plan),
+            assets=[*made, *map(self.catalog.spec, plan.external)],
+            jobs=[self.pipelines.job(job) for job in jobs],
+            schedules=[self.pipelines.schedule(job) for job in jobs if job.schedule],
+            sensors=[pipeline_error_sensor(plan), *watching],
+            resources=make_resources(plan, self.catalog.asset_keys),
+            executor=with_kedro_hooks(dg.multi_or_in_process_executor, plan),
         )

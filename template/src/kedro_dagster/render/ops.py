@@ -19,12 +19,7 @@ from .assets import CatalogTranslator
 
 
 class NodeTranslator:
-    """Makes the op of each step, and the multi-asset of each step of the asset layer.
-
-    Args:
-        plan: The project's plan.
-        catalog: Makes the specs of the assets.
-    """
+    """Makes the op of each step, and the multi-asset of each step of the asset layer."""
 
     def __init__(self, plan: ProjectPlan, catalog: CatalogTranslator) -> None:
         self.plan = plan
@@ -69,22 +64,19 @@ class NodeTranslator:
         Returns:
             The op, with its parameters as config.
         """
-        ins, outs = {}, {}
-        for name in step.inputs:
-            dataset = self.plan.datasets[name]
-            ins[dataset.identifier] = (
-                dg.In(dg.Nothing)
-                if dataset.persisted
-                else dg.In(dg.Any, default_value=Transient.IN_CATALOG)
-            )
-        for name in step.outputs:
-            dataset = self.plan.datasets[name]
-            outs[dataset.identifier] = (
-                dg.Out(dg.Nothing)
-                if dataset.persisted
-                else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
-            )
-        body = self._body
+        datasets, body = self.plan.datasets, self._body
+        ins = {
+            one.identifier: dg.In(dg.Nothing)
+            if one.persisted
+            else dg.In(dg.Any, default_value=Transient.IN_CATALOG)
+            for one in (datasets[name] for name in step.inputs)
+        }
+        outs = {
+            one.identifier: dg.Out(dg.Nothing)
+            if one.persisted
+            else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
+            for one in (datasets[name] for name in step.outputs)
+        }
         return self._op(step, ins, outs, lambda context, inputs: body.run_op(step, context, inputs))
 
     def assets(self, asset_step: AssetStepPlan) -> dg.AssetsDefinition:
@@ -98,30 +90,23 @@ class NodeTranslator:
         """
         datasets, keys, body = self.plan.datasets, self.catalog.asset_keys, self._body
         made = asset_step.upstream
-        sources = dict.fromkeys(
-            source for upstream in made.values() for source in upstream if source not in made
-        )
+        sources = {source for upstream in made.values() for source in upstream} - made.keys()
+        read = {datasets[name].identifier: keys[name] for name in sorted(sources)}
+        out = dg.Out(dg.Nothing, is_required=False, io_manager_key=KEDRO_IO_MANAGER)
         op = self._op(
             asset_step.step,
-            {datasets[name].identifier: dg.In(dg.Nothing) for name in sources},
-            {
-                datasets[name].identifier: dg.Out(
-                    dg.Nothing, is_required=False, io_manager_key=KEDRO_IO_MANAGER
-                )
-                for name in made
-            },
+            {name: dg.In(dg.Nothing) for name in read},
+            {datasets[name].identifier: out for name in made},
             lambda context, _: body.run_assets(asset_step, context.op_execution_context),
         )
-        in_one_run = any(
-            datasets[name].metadata.get("backfill_policy") == "single_run" for name in made
-        )
+        policies = [datasets[name].metadata.get("backfill_policy") for name in made]
         return dg.AssetsDefinition(
             node_def=op,
-            keys_by_input_name={datasets[name].identifier: keys[name] for name in sources},
+            keys_by_input_name=read,
             keys_by_output_name={datasets[name].identifier: keys[name] for name in made},
             specs=[self.catalog.spec(name, upstream) for name, upstream in made.items()],
             can_subset=len(made) > 1,
-            backfill_policy=dg.BackfillPolicy.single_run() if in_one_run else None,
+            backfill_policy=dg.BackfillPolicy.single_run() if "single_run" in policies else None,
         )
 
     def _op(
@@ -153,6 +138,6 @@ def _retry_policy(options: RetryOptions | None) -> dg.RetryPolicy | None:
     return dg.RetryPolicy(
         max_retries=options.max_retries,
         delay=options.delay,
-        backoff=dg.Backoff(options.backoff) if options.backoff else None,
-        jitter=dg.Jitter(options.jitter) if options.jitter else None,
+        backoff=options.backoff and dg.Backoff(options.backoff),
+        jitter=options.jitter and dg.Jitter(options.jitter),
     )

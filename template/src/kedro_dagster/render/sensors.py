@@ -1,4 +1,4 @@
-"""The sensors: for runs that died without a word, and for new files of partitioned datasets."""
+"""The sensors: for runs whose worker was killed, and for new files of partitioned datasets."""
 
 from __future__ import annotations
 

@@ -7,9 +7,11 @@ context, a hook manager and a catalog of its own; their identity is one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, cached_property
+from itertools import filterfalse, islice
 from typing import Any
 
 import dagster as dg
@@ -20,70 +22,53 @@ from pluggy import PluginManager
 
 from ..doors import kedro as kedro_door
 from ..doors.dagster import PARENT_RUN_ID_TAG
-from ..plan.model import ProjectPlan, StepPlan, data_inputs, data_outputs, partitioned_in
+from ..plan.model import ProjectPlan, StepPlan, is_parameter, partitioned_in
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
+from . import run_state
 from .launched import check_classes
-from .run_state import (
-    HookChanges,
-    Place,
-    References,
-    changed_configuration,
-    pack,
-    set_attributes,
-    unpack,
-)
 from .selection import RunOptions, RunSelection, steps_for_keys
 from .transient import ElsewhereDataset, Release
 
-_runs: dict[str, KedroRun] = {}
-"""The Kedro runs that are open in this process, by the id of their Dagster run."""
+# By the id of their Dagster run
+_runs: dict[str, KedroRun] = {}  # those whose hooks are called in this process
+_kept: dict[str, KedroRun] = {}  # that of the last step in a process that is for steps only
 
-_kept: dict[str, KedroRun] = {}
-"""The Kedro run of the last step in this process (Dask, Celery, forked workers)."""
-
+# Packages whose objects are the same in another process
 _SAFE_TO_PASS = {"builtins", "datetime", "decimal", "numpy", "pandas", "polars", "pyarrow"}
-"""Packages whose objects are the same in another process."""
 
 
+@dataclass(eq=False, repr=False)
 class KedroRun:
-    """A Kedro run, in one of the processes it takes."""
+    """What one process has of a Kedro run."""
 
-    def __init__(
-        self,
-        plan: ProjectPlan,
-        run_id: str,
-        options: RunOptions,
-        pipeline_names: list[str],
-        *,
-        single_process: bool = False,
-        tags: Mapping[str, str] | None = None,
-        load_state: Callable[[], Mapping[Place, bytes]] = dict,
-    ) -> None:
-        self.plan = plan
-        self.run_id = run_id
-        self.options = options
-        self.single_process = single_process
-        self._load_state = load_state
-        self._pipeline_names = pipeline_names
-        self.tags = tags or {}
-        self.errors: dict[str, BaseException] = {}
-        self.in_memory: set[str] = set()
-        self.crossed: dict[str, str] = {}
-        self.used: set[str] = set()
-        self._read: Mapping[str, Any] = {}
-        self.release: Release | None = None
-        self.mlflow_joined = False
-        self.on_step_done: Callable[[str], None] | None = None
-        self._concerned = cache(
-            lambda job_name: steps_for_keys(plan.jobs[job_name], options.partition_keys)
-        )
+    plan: ProjectPlan
+    run_id: str
+    options: RunOptions
+    pipeline_names: list[str]
+    _: KW_ONLY
+    single_process: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    load_state: Callable[[], Mapping[run_state.Place, bytes]] = dict
+    release: Release | None = None
+    mlflow_joined: bool = False
+    on_step_done: Callable[[str], None] | None = None
+    errors: dict[str, BaseException] = field(default_factory=dict)  # by step
+    in_memory: set[str] = field(default_factory=set)  # datasets that were made in this process
+    crossed: dict[str, str] = field(default_factory=dict)  # the classes of what came from others
+    used: set[str] = field(default_factory=set)  # datasets to release when others run here
+    _read: Mapping[str, Any] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def _steps_for_keys(self) -> Callable[[str], frozenset[str]]:
+        keys = self.options.partition_keys
+        return cache(lambda job_name: steps_for_keys(self.plan.jobs[job_name], keys))
 
     # Built on first use: Dagster also opens resources to look at a run that is over
 
     @cached_property
     def _session(self) -> KedroSession:
         project = self.plan.project
-        project.import_pipelines(self._pipeline_names)
+        project.import_pipelines(self.pipeline_names)
         return kedro_door.open_session(
             project_path=str(project.path),
             package_name=project.package_name,
@@ -95,13 +80,13 @@ class KedroRun:
         )
 
     @cached_property
-    def _state(self) -> Mapping[Place, bytes]:
-        return self._load_state()
+    def _state(self) -> Mapping[run_state.Place, bytes]:
+        return self.load_state()
 
     @cached_property
-    def _configuration(self) -> Mapping[Place, Any]:
+    def _configuration(self) -> Mapping[run_state.Place, Any]:
         """What stands in the configuration of this run, and would not when it is read again."""
-        return unpack(self._state, "config", {})
+        return run_state.unpack(self._state, "config", {})
 
     @cached_property
     def hook_manager(self) -> PluginManager:
@@ -123,18 +108,19 @@ class KedroRun:
         if self.options.runtime_params:
             project = self.plan.project
             check_classes(context.config_loader, project.conf_source, project.env)
-        with ExitStack() as stack:
-            stack.enter_context(redacted_errors(self.plan.hidden_values))  # an error may tell them
-            if not self.single_process:
-                read_once = kedro_door.configuration_read_once(context.config_loader)
-                self._read = stack.enter_context(read_once)
+        read_once: AbstractContextManager[Mapping[str, Any]] = nullcontext({})
+        if not self.single_process:
+            read_once = kedro_door.configuration_read_once(context.config_loader)
+        # An error of validation tells values
+        with redacted_errors(self.plan.hidden_values), read_once as self._read:
             catalog = kedro_door.create_catalog(
-                context, self._pipeline_names, self.run_id, self.options.load_versions
+                context, self.pipeline_names, self.run_id, self.options.load_versions
             )
         references = self._references(catalog)
-        for (name,), dataset in unpack(self._state, "dataset", references).items():
+        for (name,), dataset in run_state.unpack(self._state, "dataset", references).items():
             catalog[name] = dataset
-        set_attributes(self.hook_manager, unpack(self._state, "hook", references))
+        attributes = run_state.unpack(self._state, "hook", references)
+        run_state.set_attributes(self.hook_manager, attributes)
         return catalog
 
     def check_inputs_and_build(self, selection: RunSelection) -> None:
@@ -143,35 +129,36 @@ class KedroRun:
         if self.options.partition_keys is not None:
             if job is None:
                 raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
-            self._concerned(job.name)
+            self._steps_for_keys(job.name)
         known = {name for name in pipeline.datasets() if name in self.catalog}
         if job:  # of a part of a job, Dagster hands over what an earlier run has made
             known |= job.pipeline.all_outputs()
         if job and PARENT_RUN_ID_TAG in self.tags:  # which has stored what is not saved
             known.update(name for step in job.steps for name in step.outputs)
-        self.build(pipeline.datasets())
-        for node in pipeline.nodes:
-            names = (*data_inputs(node), *data_outputs(node))
-            for name in partitioned_in(names, self.plan.datasets):
-                kedro_door.unwrap_cached(self._dataset(name)).refuse_other_versions()
+        for name in pipeline.datasets():
+            self.get_dataset(name)
+        names = filterfalse(is_parameter, pipeline.datasets())
+        for name in partitioned_in(map(kedro_door.strip_transcoding, names), self.plan.datasets):
+            kedro_door.unwrap_cached(self.dataset(name)).refuse_other_versions()
         if missing := pipeline.inputs() - known:
             raise ValueError(
                 f"Pipeline input(s) {missing} not found in the {type(self.catalog).__name__}"
             )
 
-    def pack_state(self, changes: HookChanges) -> tuple[dict[Place, bytes], dict[Place, str]]:
+    def pack_state(
+        self, changes: run_state.HookChanges
+    ) -> tuple[dict[run_state.Place, bytes], dict[run_state.Place, str]]:
         """Pickle what other processes of the run would not find by themselves."""
         loader = self.context.config_loader
         again = {kind: loader[kind] for kind in self._read}
-        values = {**changes.values, **changed_configuration(self._read, again)}
-        return pack(values, self._references(self.catalog))
+        values = {**changes.values, **run_state.changed_configuration(self._read, again)}
+        return run_state.pack(values, self._references(self.catalog))
 
-    def _references(self, catalog: Any) -> References:
-        context = self.context
+    def _references(self, catalog: Any) -> run_state.References:
         return {
             "catalog": catalog,
-            "context": context,
-            "config_loader": context.config_loader,
+            "context": self.context,
+            "config_loader": self.context.config_loader,
             "hook_manager": self.hook_manager,
         }
 
@@ -183,21 +170,15 @@ class KedroRun:
 
     def skips(self, step: StepPlan, job_name: str) -> bool:
         """Whether a step is for other partitions than those that the run is limited to."""
-        if self.options.partition_keys is None:
-            return False
-        return step.name not in self._concerned(job_name)
+        limited = self.options.partition_keys is not None
+        return limited and step.name not in self._steps_for_keys(job_name)
 
     def put(self, name: str, value: Any) -> None:
         """Give a transient dataset the value it has in another process."""
-        self._dataset(name).save(value)
-        kind = type(value)
-        if kind.__module__.partition(".")[0] not in _SAFE_TO_PASS:
+        self.dataset(name).save(value)
+        if kind := _class_of_its_own(value):
             self.crossed[name] = f"{kind.__module__}.{kind.__qualname__}"
         self.used.add(self.plan.datasets[name].variants[0])
-
-    def get(self, name: str) -> Any:
-        """Take the value of a transient dataset, for another process."""
-        return self._dataset(name).load()
 
     def find(self, name: str, load: Callable[[], Any]) -> None:
         """Let hooks find the value of a transient dataset, which is loaded when they ask for it."""
@@ -207,26 +188,20 @@ class KedroRun:
         """Let go of the data and errors of a step, in a process that will run others."""
         for name in self.used:
             self.catalog.release(name)
-        self.used.clear()
-        self.in_memory.clear()
-        self.errors.clear()
-        self.crossed.clear()
+        for about_step in (self.used, self.in_memory, self.errors, self.crossed):
+            about_step.clear()
 
     def location(self, name: str, key: str | None = None) -> dict[str, Any]:
         """Say where a dataset, or one of its partitions, is saved."""
-        dataset = kedro_door.unwrap_cached(self._dataset(name))
+        dataset = kedro_door.unwrap_cached(self.dataset(name))
         path = kedro_door.saved_path(dataset) if key is None else dataset.path_of(key)
         found: dict[str, Any] = {"path": dg.MetadataValue.path(redact_path(path))} if path else {}
         if self.plan.datasets[name].versioned:
             found["version"] = self.run_id
         return found
 
-    def build(self, names: Iterable[str]) -> None:
-        """Build datasets; one that stands nowhere in the catalog is kept in memory."""
-        for name in names:
-            self.get_dataset(name)
-
-    def _dataset(self, name: str) -> Any:
+    def dataset(self, name: str) -> Any:
+        """A dataset of the plan, in the catalog of this process."""
         return self.get_dataset(self.plan.datasets[name].variants[0])
 
     def get_dataset(self, name: str) -> Any:
@@ -234,6 +209,15 @@ class KedroRun:
         dataset = self.catalog.get(name, fallback_to_runtime_pattern=True)
         kedro_door.share_in_process(dataset)
         return dataset
+
+
+def _class_of_its_own(value: Any) -> type | None:
+    """The class of a value, or of one in a collection, that may not work in another process."""
+    inner = value.values() if isinstance(value, dict) else value
+    parts = islice(inner, 100) if isinstance(value, (dict, list, tuple, set)) else ()
+    kinds = (type(one) for one in (value, *parts))
+    others = (one for one in kinds if one.__module__.partition(".")[0] not in _SAFE_TO_PASS)
+    return next(others, None)
 
 
 def run_in_this_process(dagster_run_id: str) -> KedroRun | None:

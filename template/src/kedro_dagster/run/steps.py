@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import inspect
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
+from kedro.io import MemoryDataset
 from kedro.pipeline.node import Node
+from kedro.runner.task import Task
 
+from ..doors import kedro as kedro_door
+from ..doors.kedro import strip_transcoding
 from ..plan.model import (
     AssetStepPlan,
     DatasetKind,
     Nodes,
     ProjectPlan,
     StepPlan,
-    data_inputs,
     data_outputs,
+    is_parameter,
 )
-from ..plan.parameters import overrides
+from ..plan.parameters import assign, overrides
 from ..plan.partitions import partitions_for_node
 from ..read.credentials import redacted_errors
+from ..read.partition_keys import PartitionScope
 from .event_log import event_log
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
-from .nodes import Scopes, run_nodes
 from .timeouts import time_limit
 from .transient import Transient
+
+logger = logging.getLogger(__name__)
+
+Scopes: TypeAlias = Mapping[str, PartitionScope]  # what a node may touch, by dataset
 
 
 @dataclass(frozen=True)
 class StepBody:
-    """The bodies of the ops of a code location.
-
-    Args:
-        plan: The project's plan.
-        asset_keys: The key of the asset of each persisted dataset.
-    """
+    """What the ops of a code location do; each persisted dataset has an asset key."""
 
     plan: ProjectPlan
     asset_keys: Mapping[str, dg.AssetKey]
@@ -48,114 +53,96 @@ class StepBody:
         """Run a step of a job."""
         run: KedroRun = context.resources.kedro
         _stop_after_failure(context)
-        if run.skips(step, context.job_name):
+        skipped = run.skips(step, context.job_name)
+        if skipped:
             context.log.info("The partitions of this step are not among those of the run.")
-            yield from self._nothing(step.outputs)
             run.step_done(step.name)
         elif not step.nodes:
             for name in step.outputs:
                 context.log_event(dg.AssetMaterialization(self.asset_keys[name]))
-            yield from self._nothing(step.outputs)
             run.step_done(step.name)
         else:
-            nodes = (*self._take(run, step, context.job_name, inputs), *step.nodes)
-            gathered = step.outputs if step.keys else ()  # with all other keys, if it is nothing
-            nothing = frozenset(
+            for identifier, value in inputs.items():
+                if not isinstance(value, Transient):
+                    run.put(self.plan.by_identifier[identifier].name, value)
+            nodes = step.nodes
+            if any(value is Transient.LOST for value in inputs.values()):
+                job = self.plan.jobs[context.job_name]
+                nodes = (*self.plan.nodes_to_recover(job, [step]), *nodes)
+            # A nothing dataset is recorded once, by the step that waits for those of all keys
+            gathered = step.outputs if step.keys else ()
+            nothing = {
                 name for name in gathered if self.plan.datasets[name].kind is DatasetKind.NOTHING
-            )
-            self._run_nodes(step, nodes, context, self._scopes_of_step(step, context), nothing)
-            for name in step.outputs:
-                dataset = self.plan.datasets[name]
-                value = None
-                if not dataset.persisted:
-                    value = Transient.IN_CATALOG if run.single_process else run.get(name)
-                yield dg.Output(value, dataset.identifier)
+            }
+            some = bool(run.options.partition_keys) and not step.keys
+            planned = {
+                name: replace(scope, optional=scope.optional or some)
+                for name, scope in step.scopes.items()
+            }
+            keys = [context.partition_key] if context.has_partition_key else []
+            self._run_nodes(step, context, nodes, keys, nothing, planned=planned)
+        for name in step.outputs:
+            dataset, value = self.plan.datasets[name], None
+            if step.nodes and not skipped and not dataset.persisted:
+                value = Transient.IN_CATALOG if run.single_process else run.dataset(name).load()
+            yield dg.Output(value, dataset.identifier)
 
     def run_assets(
         self, asset_step: AssetStepPlan, context: dg.OpExecutionContext
     ) -> Iterator[dg.Output[Any]]:
         """Run the part of a step of the asset layer that makes the chosen assets."""
-        run: KedroRun = context.resources.kedro
         wanted = {self.plan.by_identifier[name].name for name in context.selected_output_names}
         selected = [name for name in asset_step.upstream if name in wanted]
         keys = context.partition_keys if asset_step.partitioning else ()
         nodes = asset_step.nodes_for(selected)
-        scopes = self._scopes(context, keys)
-        self._run_nodes(asset_step.step, nodes, context, scopes, frozenset(selected))
+        self._run_nodes(asset_step.step, context, nodes, keys, wanted)
         for name in selected:
-            metadata = run.location(name, keys[0] if len(keys) == 1 else None)
-            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=metadata)
-
-    def _nothing(self, names: Iterable[str]) -> Iterator[dg.Output[Any]]:
-        return (dg.Output(None, self.plan.datasets[name].identifier) for name in names)
-
-    def _take(
-        self, run: KedroRun, step: StepPlan, job_name: str, inputs: Mapping[str, Any]
-    ) -> Nodes:
-        """Put the values of other steps into the catalog; give the nodes to make those lost."""
-        lost = any(value is Transient.LOST for value in inputs.values())
-        for identifier, value in inputs.items():
-            if not isinstance(value, Transient):
-                run.put(self.plan.by_identifier[identifier].name, value)
-        return self.plan.nodes_to_recover(self.plan.jobs[job_name], [step]) if lost else ()
+            where = context.resources.kedro.location(name, keys[0] if len(keys) == 1 else None)
+            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=where)
 
     def _run_nodes(
         self,
         step: StepPlan,
-        nodes: Nodes,
         context: dg.OpExecutionContext,
-        scopes: Callable[[Node], Scopes],
-        recorded: frozenset[str],
+        nodes: Nodes,
+        keys: Sequence[str],
+        recorded: Collection[str],
+        *,
+        planned: Scopes | None = None,
     ) -> None:
-        """Run nodes, and record what they save, but for what Dagster itself records."""
+        """Run nodes in order, and record what they save, but for what Dagster itself records.
+
+        They may touch the partitions that are planned, or else those that belong to some keys.
+        """
         run: KedroRun = context.resources.kedro
-
-        def record(node: Node, found: Scopes) -> None:
-            for name in data_outputs(node):
-                if not self.plan.datasets[name].persisted or name in recorded:
-                    continue
-                for key in found[name].keys if name in found else (None,):
-                    context.log_event(
-                        dg.AssetMaterialization(
-                            self.asset_keys[name], metadata=run.location(name, key), partition=key
-                        )
-                    )
-
-        step_key = context.get_step_execution_context().step.key
+        instance, key = context.instance, context.get_step_execution_context().step.key
         changed = overrides(context.op_config or {}, self.plan.parameters)
-        in_mlflow = in_mlflow_run(run, context.instance, context.run_id)
-        kept = _errors_kept(run, step_key)
+        told, in_mlflow = _failure_told(run, key), in_mlflow_run(run, instance, context.run_id)
         timeout = step.settings.timeout
-        limit = time_limit(step_key, timeout) if timeout else nullcontext()
-        with redacted_errors(), kept, event_log(context.log, context.instance), in_mlflow, limit:
-            run_nodes(run, step_key, nodes, changed=changed, scopes=scopes, done=record)
-            run.step_done(step_key)
+        limit = time_limit(key, timeout) if timeout else nullcontext()
+        with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
+            nodes = _prepare(run, key, nodes)
+            with _parameters(run, nodes, changed):
+                for node in nodes:
+                    datasets = self.plan.datasets
+                    scopes = planned or partitions_for_node(node, datasets, keys, instance)
+                    _run_node(run, key, node, scopes)
+                    self._record(context, node, scopes, recorded)
+            if run.release:
+                run.release.at_end(run.catalog)
+            run.step_done(key)
 
-    def _scopes_of_step(
-        self, step: StepPlan, context: dg.OpExecutionContext
-    ) -> Callable[[Node], Scopes]:
-        """Find the partitions of a job's step: planned, or those of the run."""
-        if not step.scopes:
-            keys = [context.partition_key] if context.has_partition_key else []
-            return self._scopes(context, keys)
-        run: KedroRun = context.resources.kedro
-        some = bool(run.options.partition_keys) and not step.keys
-
-        def planned(node: Node) -> Scopes:
-            names = {*data_inputs(node), *data_outputs(node)}
-            return {
-                name: replace(scope, optional=scope.optional or some)
-                for name, scope in step.scopes.items()
-                if name in names
-            }
-
-        return planned
-
-    def _scopes(
-        self, context: dg.OpExecutionContext, keys: Sequence[str]
-    ) -> Callable[[Node], Scopes]:
-        """Find the partitions of a step out of those of the run."""
-        return lambda node: partitions_for_node(node, self.plan.datasets, keys, context.instance)
+    def _record(
+        self, context: dg.OpExecutionContext, node: Node, scopes: Scopes, recorded: Collection[str]
+    ) -> None:
+        for name in data_outputs(node):
+            if self.plan.datasets[name].persisted and name not in recorded:
+                for key in scopes[name].keys if name in scopes else (None,):
+                    where, asset = (
+                        context.resources.kedro.location(name, key),
+                        self.asset_keys[name],
+                    )
+                    context.log_event(dg.AssetMaterialization(asset, metadata=where, partition=key))
 
 
 def _stop_after_failure(context: dg.OpExecutionContext) -> None:
@@ -171,10 +158,111 @@ def _stop_after_failure(context: dg.OpExecutionContext) -> None:
 
 
 @contextmanager
-def _errors_kept(run: KedroRun, step_key: str) -> Iterator[None]:
-    """Keep the exception of a step, for ``on_pipeline_error`` in the same process."""
+def _failure_told(run: KedroRun, step: str) -> Iterator[None]:
+    """Keep what a step fails with for ``on_pipeline_error``, and name the values it was given.
+
+    Some can be pickled and do not work afterwards, such as a table of a database in the memory of
+    another process. The error comes from within the node and says nothing of it.
+    """
     try:
         yield
     except BaseException as error:
-        run.errors[step_key] = error
+        run.errors[step] = error
+        if run.crossed and isinstance(error, Exception):
+            logger.error(  # noqa: TRY400  # the traceback is logged by Dagster
+                "Step %r failed with values that were made in other processes: %s. If it failed "
+                "because of them, keep the nodes together: group_by: memory or an in_process "
+                "executor on the job, or a catalog entry for the dataset.",
+                step,
+                ", ".join(f"{name!r} ({kind})" for name, kind in sorted(run.crossed.items())),
+            )
         raise
+
+
+def _prepare(run: KedroRun, step: str, nodes: Nodes) -> Nodes:
+    """Build the datasets of a step, note which to release after it, and import its nodes."""
+    read = dict.fromkeys(name for node in nodes for name in node.inputs)
+    written = dict.fromkeys(name for node in nodes for name in node.outputs)
+    for name in (*read, *written):
+        run.get_dataset(name)
+    data = {name: strip_transcoding(name) for name in read if not is_parameter(name)}
+    run.used.update(written)
+    run.used.update(name for name, plain in data.items() if run.plan.datasets[plain].persisted)
+    if not run.single_process:
+        for name in read:
+            kedro_door.pin_version(run.catalog.get(name), run.run_id)
+    if run.release:
+        run.release.before(step, nodes)
+    return tuple(map(run.plan.project.imported_node, nodes))
+
+
+def _run_node(run: KedroRun, step: str, node: Node, scopes: Scopes) -> None:
+    """Run a node through Kedro's own ``Task``, held to some partitions of its datasets."""
+    in_chunks = inspect.isgeneratorfunction(node.func)
+    with ExitStack() as stack:
+        for variant in dict.fromkeys((*node.inputs, *node.outputs)):
+            if scope := scopes.get(strip_transcoding(variant)):
+                chunks = in_chunks and variant in node.outputs
+                stack.enter_context(in_scope(run, variant, scope, node.name, in_chunks=chunks))
+        Task(node, run.catalog, False, run.hook_manager, run_id=run.run_id).execute()
+    logger.info("Completed node: %s", node.name)
+    run.in_memory.update(map(strip_transcoding, node.outputs))
+    if run.release:
+        run.release.after(step, node, run.catalog)
+
+
+@contextmanager
+def in_scope(
+    run: KedroRun, variant: str, scope: PartitionScope, who: str, *, in_chunks: bool = False
+) -> Iterator[None]:
+    """Let a partitioned dataset in the catalog hold just some partitions, for a node or asset."""
+    dataset: Any = run.catalog.get(variant)
+    partitioned = kedro_door.unwrap_cached(dataset)
+    partitioned.use_version(run.run_id)
+    with ExitStack() as stack:
+        if dataset is not partitioned:  # what a cache keeps is of one scope
+            dataset.release()
+            stack.callback(dataset.release)
+        stack.enter_context(partitioned.in_scope(scope, strip_transcoding(variant), who, in_chunks))
+        yield
+
+
+@contextmanager
+def _parameters(
+    run: KedroRun, nodes: tuple[Node, ...], changed: Mapping[str, Any]
+) -> Iterator[None]:
+    """Let the nodes find other values of parameters in the catalog.
+
+    The values are built by Kedro, typed and validated; the catalog is put back after, since
+    it serves the other nodes of the process.
+    """
+    if not changed:
+        yield
+        return
+    raw = kedro_door.raw_parameters(run.context)
+    for name, value in changed.items():
+        if name == "parameters":
+            raw = dict(value)
+        else:
+            assign(raw, name.removeprefix("params:"), value)
+    values = kedro_door.parameters_with(run.context, raw)
+    datasets: dict[str, Any] = {
+        name: run.catalog.get(name)
+        for node in nodes
+        for name in node.inputs
+        if name in values and any(_overlap(name, other) for other in changed)
+    }
+    for name in datasets:
+        # A new dataset: unlike the one that is there, it can be given None
+        kedro_door.replace_quietly(run.catalog, name, MemoryDataset(values[name]))
+    try:
+        yield
+    finally:
+        for name, dataset in datasets.items():
+            kedro_door.replace_quietly(run.catalog, name, dataset)
+
+
+def _overlap(name: str, other: str) -> bool:
+    """Whether a change of one parameter is a change of the other: one holds the other."""
+    one, two = f"{name}.", f"{other}."
+    return "parameters" in (name, other) or one.startswith(two) or two.startswith(one)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any
 
@@ -40,32 +41,31 @@ class Release:
     """
 
     def __init__(self, selection: RunSelection) -> None:
-        self._waiting: dict[str, set[tuple[str, str]]] = {}
+        self._kept = selection.pipeline.inputs() | selection.pipeline.outputs()
+        self._readers = defaultdict[str, set[tuple[str, str]]](set)
         self._from_others: set[str] = set()
         for step, node in selection.tasks:
             self.before(step, (node,))
-        self._inputs, self._outputs = selection.pipeline.inputs(), selection.pipeline.outputs()
 
-    def before(self, step: str, nodes: tuple[Node, ...]) -> None:
+    def before(self, step: str, nodes: Collection[Node]) -> None:
         """Note what the nodes of a step will read."""
         for node in nodes:
             for name in node.inputs:
-                self._waiting.setdefault(name, set()).add((step, node.name))
+                self._readers[name].add((step, node.name))
         read = {name for node in nodes for name in node.inputs}
         self._from_others = read.difference(*(node.outputs for node in nodes))
-
-    def at_end(self, catalog: CatalogProtocol[Any, Any]) -> None:
-        """Release what a step had from others, when all of its nodes have run."""
-        for name in self._from_others - self._inputs:
-            if not self._waiting[name]:
-                catalog.release(name)
 
     def after(self, step: str, node: Node, catalog: CatalogProtocol[Any, Any]) -> None:
         """Release what a node was the last to use."""
         for name in node.inputs:
-            self._waiting[name].discard((step, node.name))
-            if not self._waiting[name] and name not in self._inputs | self._from_others:
-                catalog.release(name)
-        for name in node.outputs:
-            if not self._waiting.get(name) and name not in self._outputs:
+            self._readers[name].discard((step, node.name))
+        self._release({*node.inputs, *node.outputs} - self._from_others, catalog)
+
+    def at_end(self, catalog: CatalogProtocol[Any, Any]) -> None:
+        """Release what a step had from others, when all of its nodes have run."""
+        self._release(self._from_others, catalog)
+
+    def _release(self, names: set[str], catalog: CatalogProtocol[Any, Any]) -> None:
+        for name in names - self._kept:
+            if not self._readers[name]:
                 catalog.release(name)
