@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from importlib.metadata import version
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +19,11 @@ D = TypeVar("D")
 
 _GONE = (ImportError, AttributeError, TypeError)
 """What Python raises where a name is gone, or takes other arguments."""
+
+_REMEDY = "Install an earlier version of it, or get a helper that fits with `copier update`."
+
+_told: set[str] = set()
+"""What this process has said is lost."""
 
 
 def or_else(package: str, loss: str, default: D) -> Callable[[Callable[P, T]], Callable[P, T | D]]:
@@ -38,10 +44,7 @@ def or_else(package: str, loss: str, default: D) -> Callable[[Callable[P, T]], C
             try:
                 return function(*arguments, **options)
             except _GONE as error:
-                if loss not in _told:
-                    _told.add(loss)
-                    reason = _found(package, str(error))
-                    logger.warning("%s. All works, but %s. %s", reason, loss, _REMEDY)
+                _tell(package, str(error), loss)
                 return default
 
         return call
@@ -49,8 +52,28 @@ def or_else(package: str, loss: str, default: D) -> Callable[[Callable[P, T]], C
     return decorate
 
 
-_told: set[str] = set()
-"""What this process has said is lost."""
+@contextmanager
+def replaced(
+    package: str, loss: str, owner: Any, name: str, replace: Callable[[Any], Any]
+) -> Iterator[None]:
+    """Have something else in the place of a private name for a while; go on where it is gone."""
+    plain = vars(owner).get(name)
+    if plain is None:
+        _tell(package, f"{owner.__name__} has no {name!r}", loss)
+        yield
+        return
+    setattr(owner, name, replace(plain))
+    try:
+        yield
+    finally:
+        setattr(owner, name, plain)
+
+
+def _tell(package: str, reason: str, loss: str) -> None:
+    """Warn of what is lost, once in a process."""
+    if loss not in _told:
+        _told.add(loss)
+        logger.warning("%s. All works, but %s. %s", _found(package, reason), loss, _REMEDY)
 
 
 def needed(package: str, owner: Any, name: str) -> Any:
@@ -64,9 +87,6 @@ def needed(package: str, owner: Any, name: str) -> Any:
 def unsupported(package: str, reason: str) -> UnsupportedVersionError:
     """Refuse a version of a package, and say what to do."""
     return UnsupportedVersionError(f"{_found(package, reason)}. {_REMEDY}")
-
-
-_REMEDY = "Install an earlier version of it, or get a helper that fits with `copier update`."
 
 
 def _found(package: str, reason: str) -> str:

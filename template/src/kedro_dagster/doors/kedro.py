@@ -1,20 +1,21 @@
 """Every call into Kedro that its public interface has no word for, in one place.
 
-Each was read in Kedro 1.0 to 1.7; when Kedro moves one, this module is where to look.
+Each was read in Kedro 1.0 to 1.7. Where a name is gone, a run is refused with a message, or what
+is only an optimisation is done without it, with a warning.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import kedro.io
 from kedro.config import AbstractConfigLoader, MissingConfigException, omegaconf_config
 from kedro.framework.context import KedroContext
-from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
 from kedro.io import (
@@ -22,6 +23,7 @@ from kedro.io import (
     AbstractVersionedDataset,
     CachedDataset,
     CatalogProtocol,
+    MemoryDataset,
     SharedMemoryDataset,
     Version,
     data_catalog,
@@ -33,7 +35,10 @@ from omegaconf.errors import InterpolationResolutionError
 from packaging.version import parse as parse_version
 from pluggy import PluginManager
 
+from .fallback import needed, or_else, replaced
 from .omegaconf import Results, own_resolvers
+
+KEDRO = "kedro"
 
 _RELEASE = parse_version(kedro.__version__).release
 
@@ -55,8 +60,7 @@ def strip_transcoding(name: str) -> str:
 
 def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:
     """Import the class that a catalog entry's ``type`` names."""
-    class_, _ = parse_dataset_definition({"type": type_name})
-    return class_
+    return parse_dataset_definition({"type": type_name})[0]
 
 
 def planning_config_loader(
@@ -66,15 +70,13 @@ def planning_config_loader(
 
     One for which the results of resolvers are hidden reads placeholders in their place.
     """
-    loader_class: type[AbstractConfigLoader] = settings.CONFIG_LOADER_CLASS
     results: Results = {}
     with _placeholders(), own_resolvers(results, hidden):
-        loader: Any = loader_class(
+        loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
             conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
         )
-    loader.own_resolvers = results, hidden
-    planning_loader: AbstractConfigLoader = loader
-    return planning_loader
+    loader.own_resolvers = results, hidden  # type: ignore[attr-defined]
+    return loader
 
 
 def resolved_by(loader: AbstractConfigLoader) -> Results:
@@ -96,16 +98,9 @@ def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
 @contextmanager
 def _placeholders() -> Iterator[None]:
     """Let Kedro's config loader resolve what it can, where it would fail."""
-    module: Any = omegaconf_config
-    plain = getattr(module, "OmegaConf", None)
-    if plain is None:  # no longer where it was: what cannot be resolved is a mistake
+    loss = "what only a run can resolve is a mistake at load"
+    with replaced(KEDRO, loss, omegaconf_config, "OmegaConf", lambda _: _LenientOmegaConf):
         yield
-        return
-    module.OmegaConf = _LenientOmegaConf
-    try:
-        yield
-    finally:
-        module.OmegaConf = plain
 
 
 class _LenientOmegaConf(OmegaConf):
@@ -137,38 +132,38 @@ def open_session(
     project_path: str,
     package_name: str,
     conf_source: str,
-    run_id: str,
     env: str | None,
-    runtime_params: Mapping[str, Any],
+    run_id: str = "",
+    runtime_params: Mapping[str, Any] | None = None,
     values: Mapping[tuple[Any, ...], Any] | None = None,
 ) -> KedroSession:
     """Open a Kedro session of a given identity, and with some values in its configuration.
 
-    ``KedroSession.create`` makes an identity of its own, and asks git about the project, in
-    every process of a run.
+    Where no run is, it has an identity of its own. ``KedroSession.create`` always makes one of its own, and asks git about the project, in every
+    process of a run.
     """
     session = KedroSession(
-        session_id=run_id,
+        session_id=run_id or generate_timestamp(),
         package_name=package_name,
         project_path=project_path,
         conf_source=conf_source,
     )
-    data = {"project_path": session._project_path, "session_id": run_id}
-    if env:
-        data["env"] = env
-    if runtime_params:
-        data["runtime_params"] = dict(runtime_params)
-    session._store.update(data)
+    options = {"env": env, "runtime_params": dict(runtime_params or {})}
+    needed(KEDRO, session, "_store").update(
+        project_path=Path(project_path).resolve(),
+        session_id=session.session_id,
+        **{name: value for name, value in options.items() if value},
+    )
     if values:
-        make_loader = session._get_config_loader
+        make_loader = needed(KEDRO, session, "_get_config_loader")
 
         def make_with_values() -> AbstractConfigLoader:
-            loader = make_loader()
+            loader: AbstractConfigLoader = make_loader()
             with suppress(Exception):  # it may want what after_context_created adds
                 set_configuration(loader, values)
             return loader
 
-        session._get_config_loader = make_with_values  # type: ignore[method-assign]
+        _replace(session, "_get_config_loader", make_with_values)
     return session
 
 
@@ -199,9 +194,16 @@ def configuration_read_once(loader: AbstractConfigLoader) -> Iterator[dict[str, 
             del loader[kind]
 
 
-def hook_manager_of(session: KedroSession) -> PluginManager:
+def hook_manager_of(owner: KedroSession | KedroContext) -> PluginManager:
     """The hook manager of a session, with the hooks of the project and of its plugins."""
-    return session._hook_manager
+    manager: PluginManager = needed(KEDRO, owner, "_hook_manager")
+    return manager
+
+
+def _replace(owner: Any, name: str, value: Any) -> None:
+    """Replace what is private to an object for good; refuse a Kedro that would not look there."""
+    needed(KEDRO, owner, name)
+    setattr(owner, name, value)
 
 
 def create_catalog(
@@ -211,13 +213,23 @@ def create_catalog(
     load_versions: Mapping[str, str],
 ) -> CatalogProtocol[Any, Any]:
     """Create the catalog of a run as ``KedroSession.run`` does."""
-    if "__default__" not in pipeline_names:
-        context._pipelines_to_validate = pipeline_names
-    return context._get_catalog(
-        catalog_class=settings.DATA_CATALOG_CLASS,
-        save_version=save_version,
-        load_versions=dict(load_versions),
+    if "__default__" not in pipeline_names and _RELEASE >= (1, 4):
+        _validate_only(context, pipeline_names)
+    return _catalog_of(context, save_version=save_version, load_versions=dict(load_versions))
+
+
+@or_else(KEDRO, "parameters are validated for all pipelines, which each process imports", None)
+def _validate_only(context: KedroContext, pipeline_names: list[str]) -> None:
+    context._pipelines_to_validate  # noqa: B018  # Kedro would not look where it is set
+    context._pipelines_to_validate = pipeline_names
+
+
+def _catalog_of(context: KedroContext, **versions: Any) -> CatalogProtocol[Any, Any]:
+    create = needed(KEDRO, context, "_get_catalog")
+    catalog: CatalogProtocol[Any, Any] = create(
+        catalog_class=settings.DATA_CATALOG_CLASS, **versions
     )
+    return catalog
 
 
 def context_outside_of_runs(
@@ -228,103 +240,22 @@ def context_outside_of_runs(
     It is a run's, with the resolvers and credentials that hooks add.
     """
     session = open_session(
-        project_path=project_path,
-        package_name=package_name,
-        conf_source=conf_source,
-        run_id=generate_timestamp(),
-        env=env,
-        runtime_params={},
+        project_path=project_path, package_name=package_name, conf_source=conf_source, env=env
     )
-    loader: Any = planning_config_loader(conf_source, env)
-    session._get_config_loader = lambda: loader  # type: ignore[method-assign]
+    loader = planning_config_loader(conf_source, env)
+    _replace(session, "_get_config_loader", lambda: loader)
     return session.load_context()
 
 
 def catalog_outside_of_runs(context: KedroContext) -> CatalogProtocol[Any, Any]:
     """Create the catalog of such a context, for datasets that do not depend on a run."""
-    loader = context.config_loader
+    loader, hooks = context.config_loader, hook_manager_of(context)
     loader["catalog"] = read_leniently(loader, "catalog")
     # No hook sees this catalog, and parameters may be those of a run
-    context._hook_manager, context._get_parameters = _create_hook_manager(), dict  # type: ignore[method-assign]
-    return context._get_catalog(catalog_class=settings.DATA_CATALOG_CLASS)
-
-
-def datasets_in(catalog: CatalogProtocol[Any, Any]) -> dict[str, tuple[Any, Any]]:
-    """The datasets that stand built in a catalog, each with the value it holds in memory."""
-    return {
-        name: (dataset, getattr(dataset, "_data", None))
-        for name, dataset in catalog._datasets.items()
-    }
-
-
-@contextmanager
-def datasets_put(
-    catalog: CatalogProtocol[Any, Any],
-) -> Iterator[dict[str, AbstractDataset[Any, Any]]]:
-    """Collect what is put into a catalog meanwhile, but not what it only builds to be looked at."""
-    before, found = datasets_in(catalog), dict[str, AbstractDataset[Any, Any]]()
-    with datasets_built() as built:
-        yield found
-    for name, (dataset, data) in datasets_in(catalog).items():
-        same = name in before and before[name][0] is dataset and before[name][1] is data
-        only_built = any(dataset is one for one in built)
-        if not (same or only_built) or (only_built and _holds_data(dataset)):
-            found[name] = dataset
-
-
-def _holds_data(dataset: Any) -> bool:
-    return isinstance(dataset, kedro.io.MemoryDataset) and dataset.exists()
-
-
-@contextmanager
-def datasets_built() -> Iterator[list[Any]]:
-    """Collect the datasets that catalogs build of their configuration."""
-    built: list[Any] = []
-    lazy: Any = getattr(data_catalog, "_LazyDataset", None)
-    if lazy is None:  # then all of them count as put there, which is right and slower
-        yield built
-        return
-    plain = lazy.materialize
-
-    def materialize(self: Any) -> Any:
-        built.append(plain(self))
-        return built[-1]
-
-    lazy.materialize = materialize
-    try:
-        yield built
-    finally:
-        lazy.materialize = plain
-
-
-def replace_quietly(
-    catalog: CatalogProtocol[Any, Any], name: str, dataset: AbstractDataset[Any, Any]
-) -> None:
-    """Put a dataset in the place of another without the warning that Kedro has for users."""
-    catalog._datasets[name] = dataset
-
-
-def share_in_process(dataset: Any) -> None:
-    """Give a ``SharedMemoryDataset`` a memory, as ``ParallelRunner`` does: that of this process."""
-    if isinstance(dataset, SharedMemoryDataset) and dataset.shared_memory_dataset is None:
-        # As a manager, Kedro's module gives a MemoryDataset that is of this process
-        dataset.set_manager(kedro.io)  # type: ignore[arg-type]
-
-
-def unwrap_cached(dataset: Any) -> Any:
-    """What a ``CachedDataset`` wraps; any other dataset as it is."""
-    return dataset._dataset if isinstance(dataset, CachedDataset) else dataset
-
-
-def pin_version(dataset: Any, version: str) -> None:
-    """Load a version if it is there, even when another run has saved a later one since."""
-    dataset = unwrap_cached(dataset)
-    if not isinstance(dataset, AbstractVersionedDataset) or not dataset._version:
-        return
-    if not dataset._version.load and dataset._exists_function(
-        str(dataset._get_versioned_path(version))
-    ):
-        dataset._version = Version(version, dataset._version.save)
+    for plugin in hooks.get_plugins():
+        hooks.unregister(plugin)
+    _replace(context, "_get_parameters", dict)
+    return _catalog_of(context)
 
 
 def raw_parameters(context: KedroContext) -> dict[str, Any]:
@@ -338,10 +269,84 @@ def parameters_with(context: KedroContext, raw: Mapping[str, Any]) -> dict[str, 
     other = copy.copy(context)
     other.config_loader = copy.copy(context.config_loader)
     other.config_loader["parameters"] = dict(raw)
-    other._validated_params_cache = None
-    return other._get_parameters()
+    if _RELEASE >= (1, 3):  # else it would give those that it has validated before
+        _replace(other, "_validated_params_cache", None)
+    parameters: dict[str, Any] = needed(KEDRO, other, "_get_parameters")()
+    return parameters
 
 
+def datasets_in(catalog: CatalogProtocol[Any, Any]) -> dict[str, tuple[Any, Any]]:
+    """The datasets that stand built in a catalog, each with the value it holds in memory."""
+    datasets = needed(KEDRO, catalog, "_datasets")
+    return {name: (one, getattr(one, "_data", None)) for name, one in datasets.items()}
+
+
+@contextmanager
+def datasets_put(
+    catalog: CatalogProtocol[Any, Any],
+) -> Iterator[dict[str, AbstractDataset[Any, Any]]]:
+    """Collect what is put into a catalog meanwhile, but not what it only builds to be looked at."""
+    before, found = datasets_in(catalog), dict[str, AbstractDataset[Any, Any]]()
+    with datasets_built() as built:
+        yield found
+    for name, (dataset, data) in datasets_in(catalog).items():
+        same = name in before and before[name][0] is dataset and before[name][1] is data
+        only_built = any(dataset is one for one in built)
+        filled = only_built and isinstance(dataset, MemoryDataset) and dataset.exists()
+        if filled or not (same or only_built):
+            found[name] = dataset
+
+
+@contextmanager
+def datasets_built() -> Iterator[list[Any]]:
+    """Collect the datasets that catalogs build of their configuration."""
+    built: list[Any] = []
+
+    def and_collect(materialize: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def materialize_and_collect(lazy: Any) -> Any:
+            built.append(materialize(lazy))
+            return built[-1]
+
+        return materialize_and_collect
+
+    loss = "datasets that a hook only looks at count as put into the catalog"
+    lazy = getattr(data_catalog, "_LazyDataset", data_catalog)
+    with replaced(KEDRO, loss, lazy, "materialize", and_collect):
+        yield built
+
+
+def replace_quietly(
+    catalog: CatalogProtocol[Any, Any], name: str, dataset: AbstractDataset[Any, Any]
+) -> None:
+    """Put a dataset in the place of another without the warning that Kedro has for users."""
+    needed(KEDRO, catalog, "_datasets")[name] = dataset
+
+
+def share_in_process(dataset: Any) -> None:
+    """Give a ``SharedMemoryDataset`` a memory, as ``ParallelRunner`` does: that of this process."""
+    if isinstance(dataset, SharedMemoryDataset) and dataset.shared_memory_dataset is None:
+        # As a manager, Kedro's module gives a MemoryDataset that is of this process
+        dataset.set_manager(kedro.io)  # type: ignore[arg-type]
+
+
+def unwrap_cached(dataset: Any) -> Any:
+    """What a ``CachedDataset`` wraps; any other dataset as it is."""
+    return needed(KEDRO, dataset, "_dataset") if isinstance(dataset, CachedDataset) else dataset
+
+
+def pin_version(dataset: Any, version: str) -> None:
+    """Load a version if it is there, even when another run has saved a later one since."""
+    dataset = unwrap_cached(dataset)
+    if not isinstance(dataset, AbstractVersionedDataset):
+        return
+    now: Version | None = needed(KEDRO, dataset, "_version")
+    if now and not now.load:
+        path = needed(KEDRO, dataset, "_get_versioned_path")(version)
+        if needed(KEDRO, dataset, "_exists_function")(str(path)):
+            _replace(dataset, "_version", Version(version, now.save))
+
+
+@or_else(KEDRO, "assets of versioned datasets have no path in their metadata", None)
 def saved_path(dataset: AbstractDataset[Any, Any]) -> str | None:
     """Where a dataset is saved, for those that know: a path, with the version of this run."""
     path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)

@@ -48,7 +48,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     parameters = flatten_parameters(project.parameters)
     made = {name for asset_step in asset_steps for name in asset_step.upstream}
     return ProjectPlan(
-        project=project.source,
+        project=project,
         datasets=datasets,
         jobs=jobs,
         asset_steps={asset_step.step.name: asset_step for asset_step in asset_steps},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,25 +50,24 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
     """Read the entries and patterns of the catalog, without what may be secret in them."""
     content = read_config(loader, "catalog")
     remember_urls(content)
+    entries = {name: _without_credentials(entry) for name, entry in content.items()}
     described = {
         name: entry["metadata"]
         for name, entry in content.items()
         if isinstance(entry, dict) and isinstance(entry.get("metadata"), dict)
     }
     hidden = hidden_paths(loader, "catalog", content) if described else ()
-    entries = {name: _without_credentials(entry) for name, entry in content.items()}
     for name, metadata in described.items():
-        entries[name]["metadata"] = {
-            **without_hidden(metadata, (name, "metadata"), hidden),
-            # A group is a place in the UI: without its name, the asset would move
-            **{key: metadata[key] for key in ("group_name",) if key in metadata},
-        }
-    catalog_class = settings.DATA_CATALOG_CLASS
-    patterns = getattr(
-        catalog_class, "default_runtime_patterns", DataCatalog.default_runtime_patterns
-    )
+        entries[name]["metadata"] = without_hidden(metadata, (name, "metadata"), hidden)
+        if "group_name" in metadata:  # a place in the UI: without it, the asset would move
+            entries[name]["metadata"]["group_name"] = metadata["group_name"]
+    runtime_patterns = DataCatalog.default_runtime_patterns
     try:
-        return CatalogConfigResolver(entries, None, patterns)
+        return CatalogConfigResolver(
+            entries,
+            None,
+            getattr(settings.DATA_CATALOG_CLASS, "default_runtime_patterns", runtime_patterns),
+        )
     except Exception as error:
         raise CatalogConfigError(f"The catalog configuration cannot be read: {error}") from error
 
@@ -87,35 +87,30 @@ def read_dagster_yml(
     loader: AbstractConfigLoader, root: Path
 ) -> tuple[Mapping[str, Any], tuple[Path, ...]]:
     """Read the content of ``dagster.yml``, and which files it stands in."""
-    _patterns(loader).setdefault("dagster", _patterns_of("dagster"))
+    patterns: dict[str, list[str]] | None = getattr(loader, "config_patterns", None)
+    if patterns is not None:
+        patterns.setdefault("dagster", _patterns_of("dagster"))
     files = find_files(loader, "dagster")
     try:
-        content = _dagster_section(loader, files)
-    except MissingConfigException:
+        return _dagster_section(loader, files), files
+    except (KeyError, MissingConfigException):
         raise DagsterConfigError([_missing(loader, files, root)]) from None
     except Exception as error:  # whatever a loader of the project's own raises
         raise DagsterConfigError([_syntax_mistake(error, files, root)]) from error
-    return content, files
 
 
 def _dagster_section(loader: AbstractConfigLoader, files: Sequence[Path]) -> Mapping[str, Any]:
+    content: dict[str, Any] = {}
     try:
-        content: Mapping[str, Any] = loader["dagster"]
-    except (KeyError, MissingConfigException) as error:
+        content = loader["dagster"]
+    except (KeyError, MissingConfigException):
         if hasattr(loader, "config_patterns") or not files:
-            raise MissingConfigException from error
-        # A loader that is not derived from Kedro's need not know this kind of file
-        return _merge(files)
+            raise
+        # A loader that is not derived from Kedro's need not know this kind of file. It is read
+        # as Kedro does where nobody says how: the sections of the file that wins replace others
+        for file in reversed(files):
+            content.update(yaml.safe_load(file.read_text("utf-8")) or {})
     return content
-
-
-def _patterns(loader: AbstractConfigLoader) -> dict[str, list[str]]:
-    """The patterns of the files of each kind of configuration."""
-    kinds = ("catalog", "parameters", "dagster")
-    found: dict[str, list[str]] = getattr(
-        loader, "config_patterns", {kind: _patterns_of(kind) for kind in kinds}
-    )
-    return found
 
 
 def _patterns_of(kind: str) -> list[str]:
@@ -132,10 +127,13 @@ def find_files(loader: AbstractConfigLoader, kind: str) -> tuple[Path, ...]:
 
 
 def _files_in(loader: AbstractConfigLoader, env: str, kind: str) -> list[Path]:
+    """The files that Kedro reads: none that are hidden, such as in ``.ipynb_checkpoints``."""
     source, files = Path(loader.conf_source), fsspec.filesystem("file")
+    patterns = getattr(loader, "config_patterns", {}).get(kind, _patterns_of(kind))
+    hides = getattr(loader, "ignore_hidden", True)
     found = {
         Path(name)
-        for pattern in _patterns(loader)[kind]
+        for pattern in patterns
         for name in files.glob((source / env / pattern).as_posix())
     }
     return sorted(
@@ -143,13 +141,8 @@ def _files_in(loader: AbstractConfigLoader, env: str, kind: str) -> list[Path]:
         for file in found
         if file.suffix in (".yml", ".yaml", ".json")
         and file.is_file()
-        and not (getattr(loader, "ignore_hidden", True) and _is_hidden(file.relative_to(source)))
+        and not (hides and any(part[0] == "." for part in file.relative_to(source).parts))
     )
-
-
-def _is_hidden(path: Path) -> bool:
-    """Whether Kedro leaves a file out, such as a copy in ``.ipynb_checkpoints``."""
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _environments(loader: AbstractConfigLoader) -> list[str]:
@@ -157,14 +150,6 @@ def _environments(loader: AbstractConfigLoader) -> list[str]:
     base = str(getattr(loader, "base_env", "base"))
     env = loader.env or str(getattr(loader, "default_run_env", "local"))
     return list(dict.fromkeys([env, base]))
-
-
-def _merge(files: Sequence[Path]) -> Mapping[str, Any]:
-    """Read files as Kedro does where nobody says how: the sections of the first one win."""
-    content: dict[str, Any] = {}
-    for file in reversed(files):
-        content.update(yaml.safe_load(file.read_text("utf-8")) or {})
-    return content
 
 
 def _missing(loader: AbstractConfigLoader, files: Sequence[Path], root: Path) -> Mistake:
@@ -184,12 +169,12 @@ def _missing(loader: AbstractConfigLoader, files: Sequence[Path], root: Path) ->
         for folder in (sorted(source.iterdir()) if source.is_dir() else ())
         if folder.name not in folders and _files_in(loader, folder.name, "dagster")
     ]
-    advice = (
-        f"There is one in environment {' and '.join(map(repr, others))}: choose it with "
-        f"--env {others[0]} or KEDRO_ENV={others[0]}. Or write"
-        if others
-        else "Write"
-    )
+    advice = "Write"
+    if others:
+        advice = (
+            f"There is one in environment {' and '.join(map(repr, others))}: choose it with "
+            f"--env {others[0]} or KEDRO_ENV={others[0]}. Or write"
+        )
     places = [relative_path(folder / "dagster.yml", root) for folder in folders.values()]
     return Mistake(
         "dagster.yml",
@@ -202,19 +187,18 @@ def _missing(loader: AbstractConfigLoader, files: Sequence[Path], root: Path) ->
 def _syntax_mistake(error: Exception, files: Sequence[Path], root: Path) -> Mistake:
     """Say in which file and where a ``dagster.yml`` cannot be read."""
     for file in files:
+        name = relative_path(file, root)
         try:
             content = OmegaConf.load(file)
         except yaml.MarkedYAMLError as found:
             mark = found.problem_mark
             line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-            return Mistake(relative_path(file, root), (), f"{line}{found.problem}.")
+            return Mistake(name, (), f"{line}{found.problem}.")
         except ValueError:
             continue  # an archive
         if not isinstance(content, DictConfig) or not all(isinstance(key, str) for key in content):
             known = ", ".join(map(repr, KedroDagsterConfig.model_fields))
-            return Mistake(
-                relative_path(file, root), (), f"its top level must have the keys {known}."
-            )
+            return Mistake(name, (), f"its top level must have the keys {known}.")
     full_key = getattr(error, "full_key", None)
     path = tuple(full_key.split(".")) if full_key else ()
     file_name = KeyIndex(files, root).file_of(path) if path else "dagster.yml"
@@ -227,42 +211,39 @@ def _syntax_mistake(error: Exception, files: Sequence[Path], root: Path) -> Mist
     return Mistake(file_name, path, message)
 
 
+@dataclass(frozen=True)
 class KeyIndex:
     """Tells in which of some files a key stands; parses each file once."""
 
-    def __init__(self, files: Sequence[Path], root: Path) -> None:
-        self._files = files
-        self._root = root
+    files: Sequence[Path]
+    root: Path
 
     def file_of(self, path: KeyPath) -> str:
         """The file that holds a key, the environment's before the base's."""
         for start in (path[:2], path[:1]):
             if start in self._holders:
                 return self._holders[start]
-        return relative_path(self._files[-1], self._root) if self._files else "conf"
+        return relative_path(self.files[-1], self.root) if self.files else "conf"
 
     @cached_property
     def _holders(self) -> Mapping[KeyPath, str]:
         holders: dict[KeyPath, str] = {}
-        for file in self._files:
-            name = relative_path(file, self._root)
+        for file in self.files:
+            name = relative_path(file, self.root)
             with suppress(yaml.YAMLError, UnicodeDecodeError):
-                for path in _key_paths(yaml.compose(file.read_text("utf-8"), Loader=_LOADER)):
-                    holders.setdefault(path, name)
+                for key, value in _items(yaml.compose(file.read_text("utf-8"), Loader=_LOADER)):
+                    for path in ((key,), *((key, inner) for inner, _ in _items(value))):
+                        holders.setdefault(path, name)
         return holders
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def _key_paths(node: yaml.Node | None, depth: int = 2) -> Iterator[KeyPath]:
-    """The keys of the outermost mappings."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                yield (key.value,)
-                if depth > 1:
-                    yield from ((key.value, *path) for path in _key_paths(value, depth - 1))
+def _items(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode):
+            yield key.value, value
 
 
 def relative_path(file: Path, root: Path) -> str:

@@ -11,7 +11,7 @@ from ..doors import kedro as kedro_door
 from ..doors.omegaconf import can_tell
 from ..errors import KeyPath
 
-EVERYTHING: frozenset[KeyPath] = frozenset({()})
+_EVERYTHING: frozenset[KeyPath] = frozenset({()})
 
 
 def hidden_paths(
@@ -23,7 +23,7 @@ def hidden_paths(
     differs came through one, also where it is part of a text or taken from another place.
     """
     if not can_tell():
-        return EVERYTHING
+        return _EVERYTHING
     results = kedro_door.resolved_by(loader)
     if not results:
         return frozenset()
@@ -31,30 +31,22 @@ def hidden_paths(
         other = kedro_door.planning_config_loader(str(loader.conf_source), loader.env, results)
         return frozenset(_differences(content, kedro_door.read_leniently(other, kind)))
     except Exception:  # noqa: BLE001  # whatever cannot do with a placeholder
-        return EVERYTHING
-
-
-def is_hidden(path: KeyPath, hidden: Collection[KeyPath]) -> bool:
-    """Whether a value, or one that it is part of, came through a resolver."""
-    return any(path[:length] in hidden for length in range(len(path) + 1))
+        return _EVERYTHING
 
 
 def without_hidden(value: Any, path: KeyPath, hidden: Collection[KeyPath]) -> Any:
-    """Leave out of a value what came through a resolver."""
+    """Leave out of a value what came through a resolver, or is part of what did."""
+
+    def shown(items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        for key, inner in items:
+            place = (*path, str(key))
+            if not any(place[:length] in hidden for length in range(len(place) + 1)):
+                yield key, without_hidden(inner, place, hidden)
+
     if isinstance(value, dict):
-        inner = {key: (*path, str(key)) for key in value}
-        return {
-            key: without_hidden(value[key], place, hidden)
-            for key, place in inner.items()
-            if not is_hidden(place, hidden)
-        }
+        return dict(shown(iter(value.items())))
     if isinstance(value, list):
-        places = [(*path, str(index)) for index in range(len(value))]
-        return [
-            without_hidden(one, place, hidden)
-            for one, place in zip(value, places, strict=True)
-            if not is_hidden(place, hidden)
-        ]
+        return [inner for _, inner in shown(enumerate(value))]
     return value
 
 

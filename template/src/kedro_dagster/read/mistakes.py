@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from functools import cached_property
 
 from ..errors import DagsterConfigError, Hints, KeyPath, Mistake
 from .conf_files import KeyIndex
@@ -14,7 +13,9 @@ class Mistakes:
     """What is wrong in ``dagster.yml`` and in the catalog, to be told all at once."""
 
     def __init__(self, project: KedroProject) -> None:
-        self._project = project
+        self._catalog = project.catalog
+        self._dagster_files = KeyIndex(project.config_files, project.path)
+        self._catalog_files = KeyIndex(project.catalog_files, project.path)
         self._hints = Hints()
         self._found: list[Mistake] = []
         for path, message in project.mistakes:
@@ -30,33 +31,24 @@ class Mistakes:
         self, path: KeyPath, message: str, value: str = "", allowed: Collection[str] | None = None
     ) -> None:
         """Add a mistake in ``dagster.yml``, and name what is allowed and close to the value."""
-        self._add(self._dagster_files.file_of(path), path, message, value, allowed)
+        if allowed is not None:
+            message = self._hints.add_to(message, value, allowed)
+        self._found.append(Mistake(self._dagster_files.file_of(path), path, message))
 
     def add_in_catalog(
         self, path: KeyPath, message: str, value: str = "", allowed: Collection[str] | None = None
     ) -> None:
         """Add a mistake in the catalog, whose path begins with the name of a dataset."""
-        name, catalog = path[0], self._project.catalog
-        pattern = None if name in catalog.config else catalog.match_dataset_pattern(name)
+        if allowed is not None:
+            message = self._hints.add_to(message, value, allowed)
+        name = path[0]
+        pattern = (
+            None if name in self._catalog.config else self._catalog.match_dataset_pattern(name)
+        )
         file = self._catalog_files.file_of((pattern or name,))
-        self._add(file, path, message, value, allowed)
+        self._found.append(Mistake(file, path, message))
 
     def check(self) -> None:
         """Raise an error that tells of all mistakes, if there are any."""
         if self._found:
             raise DagsterConfigError(self._found)
-
-    def _add(
-        self, file: str, path: KeyPath, message: str, value: str, allowed: Collection[str] | None
-    ) -> None:
-        if allowed is not None:
-            message = self._hints.add_to(message, value, allowed)
-        self._found.append(Mistake(file, path, message))
-
-    @cached_property
-    def _dagster_files(self) -> KeyIndex:
-        return KeyIndex(self._project.config_files, self._project.path)
-
-    @cached_property
-    def _catalog_files(self) -> KeyIndex:
-        return KeyIndex(self._project.catalog_files, self._project.path)

@@ -9,7 +9,6 @@ import importlib.util
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -27,34 +26,25 @@ from .conf_files import find_files, make_loader, read_catalog, read_config, read
 from .dagster_yml import KedroDagsterConfig
 from .hidden import hidden_paths
 from .messages import parse_config
-from .outlines import load, send_to_runs
 from .registry import describe_cause, load_pipelines, pipelines_of_jobs
-from .source import ProjectSource, call_hooks, conf_source
+from .source import ProjectSource, load_outlines, send_outlines_to_runs
 
 
 @dataclass(frozen=True)
-class KedroProject:
+class KedroProject(ProjectSource):
     """What a Kedro project says before anything runs.
 
     Args:
-        path: The project's root folder.
-        package_name: Import name of the project's package.
-        env: Kedro configuration environment; ``None`` for the project's default.
-        pipelines: The registered pipelines by name; at least those of the jobs.
         import_failures: Modules that ``find_pipelines`` left out, each with the reason.
         catalog: Answers what a dataset's catalog entry is, factories included.
         parameters: The project's parameters, as ``parameters.yml`` gives them.
-        hidden_parameters: Key paths of those that came through a resolver of its own.
         config: The sound part of ``dagster.yml``.
         config_files: Where ``dagster.yml`` was read from, the environment's file first.
         catalog_files: The same for the catalog.
         mistakes: What is wrong in ``dagster.yml``: the keys that lead to it, and a message.
+        hidden_parameters: Key paths of the parameters that came through a resolver of its own.
     """
 
-    path: Path
-    package_name: str
-    env: str | None
-    pipelines: Mapping[str, Pipeline]
     import_failures: Mapping[str, str]
     catalog: CatalogConfigResolver
     parameters: Mapping[str, Any] = field(repr=False)
@@ -66,24 +56,15 @@ class KedroProject:
 
     def load_all_pipelines(self) -> Mapping[str, Pipeline]:
         """Load all registered pipelines, also those that no job runs."""
-        pipelines, _ = load_pipelines(self.package_name, {"__default__"}, self._call_hooks)
+        pipelines, _ = load_pipelines(self.package_name, {"__default__"}, self.call_hooks)
         return {**pipelines, **self.pipelines}
 
     def hand_outlines_to_runs(self) -> None:
         """Let the runs of this code location import only the pipelines they run, if Kedro can."""
         wanted = pipelines_of_jobs(self.config)
         if len(wanted) > 1 and hasattr(registered_pipelines, "set_requested"):
-            send_to_runs(self.package_name, {name: self.pipelines[name] for name in wanted})
-
-    def _call_hooks(self) -> None:
-        call_hooks(self.path, self.package_name, self.env)
-
-    @cached_property
-    def source(self) -> ProjectSource:
-        """What a run needs of it."""
-        return ProjectSource(
-            self.path, self.package_name, self.env, conf_source(self.path), self.pipelines
-        )
+            pipelines = {name: self.pipelines[name] for name in wanted}
+            send_outlines_to_runs(self.package_name, pipelines)
 
 
 def read_project(
@@ -94,21 +75,19 @@ def read_project(
     """Bootstrap a Kedro project and read it."""
     quiet.ignore_warnings()
     path, package = _bootstrap(project_path, package_name)
-    env = env or os.environ.get("KEDRO_ENV") or None
-    loader = make_loader(conf_source(path), env)
+    source = ProjectSource(path, package, env or os.environ.get("KEDRO_ENV") or None, {})
+    loader = make_loader(source.conf_source, source.env)
     raw_config, files = read_dagster_yml(loader, path)
     config, mistakes = parse_config(raw_config)
     wanted = pipelines_of_jobs(config)
-    pipelines, import_failures = load(package), dict[str, str]()
+    pipelines, import_failures = load_outlines(package), dict[str, str]()
     if not wanted <= pipelines.keys():
-        pipelines, import_failures = load_pipelines(
-            package, wanted, partial(call_hooks, path, package, env)
-        )
+        pipelines, import_failures = load_pipelines(package, wanted, source.call_hooks)
     parameters = read_config(loader, "parameters")
     return KedroProject(
         path=path,
         package_name=package,
-        env=env,
+        env=source.env,
         pipelines=pipelines,
         import_failures=import_failures,
         catalog=read_catalog(loader),
@@ -122,6 +101,7 @@ def read_project(
 
 
 def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tuple[Path, str]:
+    """Configure Kedro for the project; find its root folder and the name of its package."""
     root = Path(project_path).resolve() if project_path else _find_root(package_name)
     if not (root / "pyproject.toml").is_file() and package_name:
         # A packaged project: there is no source tree, and conf/ stands in the working folder.

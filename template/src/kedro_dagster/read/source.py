@@ -1,20 +1,26 @@
-"""Where a project is, and how its pipelines are imported: all that a run needs of what was read."""
+"""Where a project is, and how its pipelines are imported: all that a run needs of what was read.
+
+The code server imports the pipelines of all jobs. Their outlines, which have no functions, go
+along with each run as Dagster's reconstruction metadata: the run's definitions are made of these,
+and the nodes that it runs are taken from the pipelines that it imports.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NoReturn
 
 from kedro.framework.project import settings
-from kedro.io.core import generate_timestamp
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..doors import kedro as kedro_door
+from ..doors.dagster import hand_to_runs, handed_over, has_runs_to_come
 from ..errors import PipelineLoadError
-from .outlines import OutlinedNode, find_nodes
 from .registry import failed_import, load_pipelines
 
 
@@ -26,30 +32,48 @@ class ProjectSource:
         path: The project's root folder.
         package_name: Import name of the project's package.
         env: Kedro configuration environment; ``None`` for the project's default.
-        conf_source: The configuration folder, as Kedro's session wants it.
-        pipelines: The pipelines that were planned, or their outlines.
+        pipelines: The pipelines that were planned, or their outlines; at least those of the jobs.
     """
 
     path: Path
     package_name: str
     env: str | None
-    conf_source: str
     pipelines: Mapping[str, Pipeline]
+
+    @property
+    def conf_source(self) -> str:
+        """The configuration folder, as Kedro's session wants it."""
+        return str(self.path / settings.CONF_SOURCE)
+
+    def call_hooks(self) -> None:
+        """Create a context as ``kedro run`` does, by which the project's hooks are called."""
+        kedro_door.open_session(
+            project_path=str(self.path),
+            package_name=self.package_name,
+            conf_source=self.conf_source,
+            env=self.env,
+        ).load_context()
 
     def import_pipelines(self, names: Collection[str]) -> None:
         """Import pipelines of which only the outlines are known; ``__default__`` are all."""
         known = self.pipelines
-        wanted = known.keys() if "__default__" in names else known.keys() & names
+        wanted = set(known if "__default__" in names else known.keys() & names)
         nodes = (self.imported_node(node) for name in wanted for node in known[name].nodes)
         if not any(isinstance(node, OutlinedNode) for node in nodes):
             return
-        hooks = partial(call_hooks, self.path, self.package_name, self.env)
-        imported, failures = load_pipelines(self.package_name, set(wanted), hooks)
+        imported, failures = load_pipelines(self.package_name, wanted, self.call_hooks)
         for name in wanted:
             if name not in imported:
                 why = failed_import(name, failures) or "reload the code location."
                 raise PipelineLoadError(f"Pipeline {name!r} is not registered any more: {why}")
-            self._imported.update(find_nodes(name, known[name], imported[name]))
+            found = {node.name: node for node in imported[name].nodes}
+            for node in known[name].nodes:
+                if node.name not in found:
+                    raise PipelineLoadError(
+                        f"Pipeline {name!r} has no node {node.name!r} any more: it is not the one "
+                        "that the code location has loaded. Reload the code location."
+                    )
+                self._imported[id(node)] = found[node.name]
 
     def imported(self, pipeline: Pipeline) -> Pipeline:
         """A pipeline as it is imported by now: with its functions."""
@@ -63,23 +87,63 @@ class ProjectSource:
 
     @cached_property
     def _imported(self) -> dict[int, Node]:
-        """What runs for the nodes of outlines, by their identity."""
+        """What runs for the nodes of outlines, by their identity: Kedro's equality is less."""
         return {}
 
 
-def call_hooks(path: Path, package: str, env: str | None) -> None:
-    """Create a context as ``kedro run`` does, by which the project's hooks are called."""
-    session = kedro_door.open_session(
-        project_path=str(path),
-        package_name=package,
-        conf_source=conf_source(path),
-        run_id=generate_timestamp(),
-        env=env,
-        runtime_params={},
-    )
-    session.load_context()
+class OutlinedNode(Node):
+    """A node of a pipeline that is not imported: all that a plan asks of it."""
+
+    def __init__(self, *, name: str, text: str, **wiring: Any) -> None:
+        super().__init__(_not_imported, **wiring)
+        self._given_name, self._given_text = name, text
+
+    @property
+    def name(self) -> str:
+        """The node's name, with its namespace."""
+        return self._given_name
+
+    def __str__(self) -> str:
+        return self._given_text
 
 
-def conf_source(path: Path) -> str:
-    """The configuration folder of a project."""
-    return str(path / settings.CONF_SOURCE)
+def _not_imported(*_: Any) -> NoReturn:
+    raise RuntimeError("A node of a pipeline that is not imported cannot run.")
+
+
+def send_outlines_to_runs(package_name: str, pipelines: Mapping[str, Pipeline]) -> None:
+    """Give the processes of runs the outlines of pipelines."""
+    if has_runs_to_come():
+        hand_to_runs(f"kedro_dagster/{package_name}", dump(pipelines))
+
+
+def dump(pipelines: Mapping[str, Pipeline]) -> str:
+    """Write pipelines down; a node that several of them hold is one in what is read."""
+    nodes = {id(node): node for pipeline in pipelines.values() for node in pipeline.nodes}
+    places = {identity: place for place, identity in enumerate(nodes)}
+    outlines = [
+        {
+            "name": node.name,
+            "text": str(node),
+            "inputs": node.inputs,
+            "outputs": node.outputs,
+            "tags": sorted(node.tags),
+            "namespace": node.namespace,
+        }
+        for node in nodes.values()
+    ]
+    found = {name: [places[id(node)] for node in one.nodes] for name, one in pipelines.items()}
+    return json.dumps({"nodes": outlines, "pipelines": found})
+
+
+def load_outlines(package_name: str) -> dict[str, Pipeline]:
+    """Read what the code server has written; nothing in any other process."""
+    text = handed_over(f"kedro_dagster/{package_name}")
+    if text is None:
+        return {}
+    content = json.loads(text)
+    nodes = [OutlinedNode(**outline) for outline in content["nodes"]]
+    return {
+        name: Pipeline([nodes[place] for place in places])
+        for name, places in content["pipelines"].items()
+    }
