@@ -61,7 +61,7 @@ query {
   repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } }
 }"""
 PLAN = """\
-Job everything (pipeline __default__, executor in_process, schedule nightly, 3 steps)
+Job everything (pipeline __default__, executor in_process, schedule everything_schedule, 3 steps)
   prepare       prepare      raw -> clean
   first__train  first.train  clean -> model
   show          show         clean -> -

@@ -116,7 +116,7 @@ def schedules(project: Project) -> dict[str, dict[str, object]]:
 
 @pytest.mark.slow
 def test_a_schedule_has_all_that_dagster_yml_says(schedules: dict[str, dict[str, object]]) -> None:
-    assert schedules["nightly"] == {
+    assert schedules["logged_schedule"] == {
         "job": "logged",
         "cron": "0 2 * * 1-5",
         "timezone": "Europe/Paris",
@@ -135,7 +135,7 @@ def test_a_schedule_has_all_that_dagster_yml_says(schedules: dict[str, dict[str,
 def test_a_schedule_of_two_jobs_becomes_one_for_each(
     schedules: dict[str, dict[str, object]],
 ) -> None:
-    both = {name: schedules[name] for name in ("first_often", "second_often")}
+    both = {name: schedules[name] for name in ("first_schedule", "second_schedule")}
     assert [schedule["job"] for schedule in both.values()] == ["first", "second"]
     assert all(schedule["cron"] == ["@hourly", "30 * * * *"] for schedule in both.values())
 
@@ -156,7 +156,7 @@ def test_a_run_as_scheduled_writes_through_its_loggers(
     project: Project, schedules: dict[str, dict[str, object]]
 ) -> None:
     config = project.path / "scheduled.json"
-    config.write_text(json.dumps(schedules["nightly"]["config"]), encoding="utf-8")
+    config.write_text(json.dumps(schedules["logged_schedule"]["config"]), encoding="utf-8")
     project.execute("logged", "-c", config.name)
     assert json.loads((project.path / "data/said.json").read_text()) == 7
     lines = (project.path / "audit.log").read_text().splitlines()

@@ -71,7 +71,7 @@ class Drill:
 
     def carry_out(self) -> None:
         """Launch runs in every way, and end what runs them at bad moments."""
-        schedule = self.server.start_schedule("minutely")
+        schedule = self.server.start_schedule("beat_schedule")
         worker = self.launch_held()
         self.launch("beat_in_processes")
         backfill = self.server.backfill(ASSETS, {"execution": {"config": {"in_process": {}}}})

@@ -105,7 +105,7 @@ def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
         """,
     )
     schedules = KedroProjectTranslator(project.path).to_definitions().schedules or ()
-    assert {schedule.name for schedule in schedules} == {"a_schedule", "a_schedule_"}
+    assert {schedule.name for schedule in schedules} == {"a_schedule", "b_schedule"}
 
 
 @pytest.mark.parametrize(

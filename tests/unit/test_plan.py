@@ -102,7 +102,7 @@ def test_a_plan_says_all_that_is_rendered_and_run() -> None:
     assert not hasattr(plan.project, "config")
     named, in_place = plan.jobs["named"], plan.jobs["in_place"]
     assert (named.executor, in_place.executor) == (config.executors["two"], None)
-    assert named.schedule == SchedulePlan("nightly", config.schedules["nightly"])
+    assert named.schedule == SchedulePlan("named_schedule", config.schedules["nightly"])
     assert in_place.schedule is not None
     assert in_place.schedule.name == "in_place_schedule"
     assert {name: one.level for name, one in named.loggers.items()} == {
@@ -395,6 +395,37 @@ def test_a_job_does_not_change_the_names_of_another() -> None:
     assert names("one", "two") == {"one": ["make", "other"], "two": ["make"]}
     assert names("one", "other")["one"] == ["make", "other"]
     assert names("make", "two")["two"] == ["make"]
+
+
+def test_a_schedule_is_called_the_same_whatever_other_jobs_have_it() -> None:
+    def names(schedules: list[str], jobs: Mapping[str, str]) -> dict[str, str]:
+        raw = {
+            "schedules": {name: {"cron_schedule": "@daily"} for name in schedules},
+            "jobs": {job: {"pipeline": {}, "schedule": name} for job, name in jobs.items()},
+        }
+        config, _ = parse_config(raw)
+        pipelines = {"__default__": Pipeline([node(same, "raw", "a", name="make")])}
+        plan = make_plan(project_of(pipelines, config))
+        return {job: one.schedule.name for job, one in plan.jobs.items() if one.schedule}
+
+    alone = names(["daily"], {"b": "daily"})
+    assert names(["daily"], {"a": "daily", "b": "daily", "c": "daily"})["b"] == alone["b"]
+    assert names(["b", "a_schedule"], {"a": "b", "b": "a_schedule"})["b"] == alone["b"]
+    assert len(set(names(["b_c", "c"], {"a": "b_c", "a_b": "c"}).values())) == 2
+
+
+def test_a_sensor_that_is_called_as_the_schedule_of_a_job_is_refused() -> None:
+    config, _ = parse_config(
+        {
+            "jobs": {"a": {"pipeline": {}, "schedule": {"cron_schedule": "@daily"}}},
+            "sensors": {"a_schedule": {"dataset": "files", "job": "a"}},
+        }
+    )
+    with pytest.raises(DagsterConfigError) as caught:
+        make_plan(project_of({"__default__": Pipeline(CHAIN)}, config))
+    message = "the schedule of job 'a' has this name. Choose another one."
+    (mistake,) = [one for one in caught.value.mistakes if one.path == ("sensors", "a_schedule")]
+    assert mistake.message == message
 
 
 def test_asset_steps_of_nodes_of_one_name_stay_apart_whatever_their_order() -> None:

@@ -155,12 +155,12 @@ def test_a_run_plans_the_same_of_outlines_and_imports_just_its_pipelines(tmp_pat
 
     assert imported() == set()
     assert steps_of(project) == steps_of(served)
-    project.import_pipelines(["cook"])
+    project.source.import_pipelines(["cook"])
     assert imported() == {"cook"}
     assert project.source.imported(project.pipelines["cook"]).nodes[0].func() == 1
     with pytest.raises(RuntimeError, match="not imported"):
         project.pipelines["wash"].nodes[0].func()
-    project.import_pipelines(["__default__"])  # a run of assets
+    project.source.import_pipelines(["__default__"])  # a run of assets
     assert imported() == {"cook", "wash"}
 
 
@@ -186,7 +186,7 @@ def test_a_node_that_is_gone_since_the_code_server_loaded_is_told(tmp_path: Path
     project = load_in_run(tmp_path, text)
 
     with pytest.raises(PipelineLoadError, match=r"'make_cook' any more: .+ Reload the code"):
-        project.import_pipelines(["cook"])
+        project.source.import_pipelines(["cook"])
 
 
 def test_a_pipeline_that_fails_on_import_in_a_run_is_told_with_the_cause(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_pipeline_that_fails_on_import_in_a_run_is_told_with_the_cause(tmp_pat
     project = load_in_run(tmp_path, text)
 
     with pytest.raises(PipelineLoadError, match=r"shop.pipelines.cook fails on import: Module"):
-        project.import_pipelines(["cook"])
+        project.source.import_pipelines(["cook"])
 
 
 MORE = """
@@ -238,7 +238,7 @@ def test_a_node_runs_as_the_one_that_is_imported(tmp_path: Path) -> None:
     ]
     assert nodes(project, "cook") == nodes(served, "cook")
     assert steps_of(project) == steps_of(served)
-    project.import_pipelines(["cook"])
+    project.source.import_pipelines(["cook"])
     own, pepper, mixed = project.source.imported(outline).nodes
     assert type(own).__name__ == "OwnNode"
     assert {**own.run({}), **pepper.run({})} == {"salt": 2, "pepper": 3}

@@ -66,8 +66,12 @@ def check_sensors(
         for name, partitioning in partitioned_in(datasets, datasets).items()
         if isinstance(partitioning.definition, dg.DynamicPartitionsDefinition)
     }
+    scheduled = {job.schedule.name: job.name for job in jobs.values() if job.schedule}
     for name, options in project.config.sensors.items():
         place, job = ("sensors", name), jobs.get(options.job)
+        if name in scheduled:
+            message = f"the schedule of job {scheduled[name]!r} has this name. Choose another one."
+            mistakes.add(place, message)
         if options.job not in project.config.jobs:
             message = f"{options.job!r} is not defined in 'jobs'."
             mistakes.add((*place, "job"), message, options.job, project.config.jobs)

@@ -19,7 +19,7 @@ from .model import AssetStepPlan, JobPlan, ProjectPlan
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning
-from .references import loggers_of, schedules_of_jobs
+from .references import loggers_of, schedule_of
 from .select import select_pipelines
 from .steps import StepPlanner
 
@@ -48,7 +48,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     parameters = flatten_parameters(project.parameters)
     made = {name for asset_step in asset_steps for name in asset_step.upstream}
     return ProjectPlan(
-        project=project,
+        project=project.source,
         datasets=datasets,
         jobs=jobs,
         asset_steps={asset_step.step.name: asset_step for asset_step in asset_steps},
@@ -71,7 +71,6 @@ def _plan_jobs(
 ) -> dict[str, JobPlan]:
     """Plan the jobs; their steps only where it is known what their datasets are."""
     config, jobs = project.config, {}
-    schedules = schedules_of_jobs(config)
     for name, pipeline in pipelines.items():
         options = config.jobs[name]
         groups = group_nodes(options, pipeline, planner.datasets)
@@ -92,7 +91,7 @@ def _plan_jobs(
             steps=steps,
             partitioning=partitioning,
             executor=found[1] if (found := find_executor(config, name)) else None,
-            schedule=schedules.get(name),
+            schedule=schedule_of(config, name),
             loggers=loggers_of(config, options),
             description=options.description,
             tags=options.tags,

@@ -54,6 +54,14 @@ def op_name(job: str, step: str) -> str:
     return f"{prefix}__{step}__op"
 
 
+def schedule_name(job: str) -> str:
+    """The name of a job's schedule, by which Dagster knows whether it is switched on.
+
+    So it tells neither what ``dagster.yml`` calls the schedule, nor which other jobs have it.
+    """
+    return f"{job}_schedule"
+
+
 KEDRO = "kedro"
 
 KEDRO_IO_MANAGER = "kedro_io_manager"

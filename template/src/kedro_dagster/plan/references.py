@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from ..read.dagster_yml import (
     JobOptions,
     KedroDagsterConfig,
     LoggerOptions,
-    ScheduleOptions,
 )
 from .model import SchedulePlan
+from .names import schedule_name
 
 
 def loggers_of(config: KedroDagsterConfig, options: JobOptions) -> Mapping[str, LoggerOptions]:
@@ -25,20 +24,8 @@ def loggers_of(config: KedroDagsterConfig, options: JobOptions) -> Mapping[str, 
     return found
 
 
-def schedules_of_jobs(config: KedroDagsterConfig) -> Mapping[str, SchedulePlan]:
-    """The schedules by job. One that several jobs name is one for each, named after both."""
-    uses = Counter(job.schedule for job in config.jobs.values() if isinstance(job.schedule, str))
-    taken = {*config.schedules, *config.sensors}
-    found = {}
-    for job, options in config.jobs.items():
-        name = options.schedule if isinstance(options.schedule, str) else ""
-        schedule = config.schedules.get(name) if name else options.schedule
-        if not isinstance(schedule, ScheduleOptions):
-            continue
-        if uses[name] != 1:
-            name = f"{job}_{name or 'schedule'}"
-            while name in taken:
-                name += "_"
-            taken.add(name)
-        found[job] = SchedulePlan(name, schedule)
-    return found
+def schedule_of(config: KedroDagsterConfig, job: str) -> SchedulePlan | None:
+    """The schedule of a job."""
+    schedule = config.jobs[job].schedule
+    options = config.schedules.get(schedule) if isinstance(schedule, str) else schedule
+    return SchedulePlan(schedule_name(job), options) if options else None

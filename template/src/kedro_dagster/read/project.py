@@ -9,6 +9,7 @@ import importlib.util
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ class KedroProject(ProjectSource):
     catalog_files: tuple[Path, ...]
     mistakes: Sequence[tuple[KeyPath, str]] = ()
     hidden_parameters: Collection[KeyPath] = ()
+
+    @cached_property
+    def source(self) -> ProjectSource:
+        """What a run needs of it: no configuration, since all of that is in the plan."""
+        return ProjectSource(self.path, self.package_name, self.env, self.pipelines)
 
     def load_all_pipelines(self) -> Mapping[str, Pipeline]:
         """Load all registered pipelines, also those that no job runs."""
