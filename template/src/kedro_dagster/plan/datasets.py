@@ -6,7 +6,7 @@ import functools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from kedro.io import CachedDataset, DatasetError, MemoryDataset, SharedMemoryDataset
 from kedro.pipeline import Pipeline
@@ -19,6 +19,8 @@ from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
 from .model import DatasetKind, DatasetPlan, is_parameter
 from .names import identifier
+
+KindOfType: TypeAlias = Callable[[str], DatasetKind | str | None]
 
 
 def plan_datasets(
@@ -46,14 +48,17 @@ def plan_datasets(
 
 
 def _plan_dataset(
-    name: str,
-    entries: Mapping[str, Mapping[str, Any]],
-    kind_of: Callable[[str], DatasetKind | str | None],
+    name: str, entries: Mapping[str, Mapping[str, Any]], kind_of: KindOfType
 ) -> DatasetPlan:
     """Plan a dataset, of whose catalog entries there is one for each transcoding."""
     kinds = {variant: _kind(entry, kind_of) for variant, entry in entries.items()}
     variants = sorted(entries, key=lambda variant: kinds[variant] is DatasetKind.TRANSIENT)
-    entry, kind = entries[variants[0]], kinds[variants[0]]
+    entry, kind, partitioning = entries[variants[0]], kinds[variants[0]], None
+    if kind is DatasetKind.PARTITIONED:
+        cached = entry.get("dataset")  # it may stand inside of a CachedDataset
+        if not isinstance(cached, Mapping) or "partition" not in cached:
+            cached = entry
+        partitioning = read_partitioning(cached)
     metadata = entry.get("metadata")
     return DatasetPlan(
         name=name,
@@ -63,9 +68,7 @@ def _plan_dataset(
         type=str(entry.get("type")),
         versioned=bool(entry.get("versioned")),
         metadata=metadata if isinstance(metadata, Mapping) else {},
-        partitioning=(
-            read_partitioning(_uncached(entry)) if kind is DatasetKind.PARTITIONED else None
-        ),
+        partitioning=partitioning,
     )
 
 
@@ -85,9 +88,7 @@ def _metadata_mistakes(metadata: Any) -> Iterator[tuple[KeyPath, str]]:
         yield ("group_name",), f"{group!r} is no group name: use letters, digits and underscores."
 
 
-def _kind(
-    entry: Mapping[str, Any], kind_of: Callable[[str], DatasetKind | str | None]
-) -> DatasetKind:
+def _kind(entry: Mapping[str, Any], kind_of: KindOfType) -> DatasetKind:
     name = entry.get("type")
     if name is None:
         raise BadValueError(("type",), "this key is required.")
@@ -100,12 +101,6 @@ def _kind(
     if isinstance(kind, str):
         raise BadValueError(("type",), f"{name!r} cannot be imported: {kind}")
     return kind
-
-
-def _uncached(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The entry of a partitioned dataset, where it stands inside that of a CachedDataset."""
-    wrapped = entry.get("dataset")
-    return wrapped if isinstance(wrapped, Mapping) and "partition" in wrapped else entry
 
 
 def _kind_of_type(type_name: str) -> DatasetKind | str | None:

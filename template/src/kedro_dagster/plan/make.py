@@ -9,19 +9,20 @@ from collections.abc import Mapping
 
 from kedro.pipeline import Pipeline
 
+from ..doors.kedro import strip_transcoding
+from ..read.dagster_yml import JobOptions, KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
+from ..read.registry import failed_import
 from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
-from .grouping import cycle_message, find_cycle, group_graph, group_nodes
-from .model import AssetStepPlan, JobPlan, ProjectPlan
+from .model import AssetStepPlan, JobPlan, ProjectPlan, SchedulePlan
+from .names import schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning
-from .references import loggers_of, schedule_of
-from .select import select_pipelines
-from .steps import StepPlanner
+from .steps import StepPlanner, find_cycle, group_graph, group_nodes
 
 
 def make_plan(project: KedroProject) -> ProjectPlan:
@@ -30,13 +31,13 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     check_executors(project.config, mistakes)
     check_loggers(project.config, mistakes)
     check_references(project.config, mistakes)
-    pipelines = select_pipelines(project, mistakes)
+    pipelines = _select_pipelines(project, mistakes)
     before = len(mistakes)
     datasets = plan_datasets(project, pipelines.values(), mistakes)
     datasets_are_known = len(mistakes) == before
     if datasets_are_known:
         check_mappings(project, pipelines.values(), datasets, mistakes)
-    steps = StepPlanner(datasets, _node_options(project), {})
+    steps = StepPlanner(datasets, _node_options(project))
     jobs = _plan_jobs(project, pipelines, steps, mistakes, plans_steps=len(mistakes) == before)
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
@@ -61,6 +62,61 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     )
 
 
+def _select_pipelines(project: KedroProject, mistakes: Mistakes) -> dict[str, Pipeline]:
+    """The pipelines of all jobs, filtered, without those of which something is wrong."""
+    selected = {}
+    for job, options in project.config.jobs.items():
+        before, names = len(mistakes), options.pipeline.names
+        key = "pipeline_names" if options.pipeline.pipeline_names else "pipeline_name"
+        place = ("jobs", job, "pipeline")
+        for name in names:
+            if name in project.pipelines:
+                continue
+            message = f"pipeline {name!r} is not registered"
+            if failure := failed_import(name, project.import_failures):
+                mistakes.add((*place, key), f"{message}: {failure}")
+            else:
+                mistakes.add((*place, key), f"{message}.", name, project.pipelines)
+        if len(mistakes) == before:
+            first, *others = (project.pipelines[name] for name in names)
+            pipeline = _filter(job, options, sum(others, first), mistakes)
+            if len(mistakes) == before:
+                selected[job] = pipeline
+    return selected
+
+
+def _filter(job: str, options: JobOptions, pipeline: Pipeline, mistakes: Mistakes) -> Pipeline:
+    """Filter a pipeline as ``kedro run`` does."""
+    place, before = ("jobs", job, "pipeline"), len(mistakes)
+    filters = {key: values for key, values in options.pipeline.filters.items() if values}
+    for key, values in filters.items():
+        allowed = _allowed_values(pipeline, key)
+        for value in (value for value in values if value not in allowed):
+            mistakes.add((*place, key), f"{value!r} is not in the pipeline.", value, allowed)
+    if len(mistakes) == before:
+        try:
+            pipeline = pipeline.filter(**filters) if filters else pipeline
+        except ValueError as error:
+            mistakes.add(place, f"selects no node: {error}")
+        else:
+            if not pipeline.nodes:
+                names = " + ".join(options.pipeline.names)
+                mistakes.add(place, f"selects no node: pipeline {names} is empty.")
+    return pipeline
+
+
+def _allowed_values(pipeline: Pipeline, key: str) -> set[str]:
+    """What a filter of a pipeline may name."""
+    nodes = pipeline.nodes
+    if key == "tags":
+        return {tag for node in nodes for tag in node.tags}
+    if key == "node_namespaces":
+        return {prefix for node in nodes for prefix in node.namespace_prefixes if prefix}
+    if key in ("from_inputs", "to_outputs"):
+        return pipeline.datasets() | set(map(strip_transcoding, pipeline.datasets()))
+    return {node.name for node in nodes}
+
+
 def _plan_jobs(
     project: KedroProject,
     pipelines: Mapping[str, Pipeline],
@@ -73,9 +129,12 @@ def _plan_jobs(
     config, jobs = project.config, {}
     for name, pipeline in pipelines.items():
         options = config.jobs[name]
-        groups = group_nodes(options, pipeline, planner.datasets)
+        groups = group_nodes(options.group_by, pipeline, planner.datasets)
         if cycle := find_cycle(group_graph([group for _, group in groups])):
-            mistakes.add(("jobs", name, "group_by"), cycle_message(cycle))
+            path = " -> ".join("+".join(node.name for node in group) for group in cycle)
+            message = f"this grouping makes steps wait for each other: {path}."
+            advice = "Group by 'pipeline', or leave group_by out."
+            mistakes.add(("jobs", name, "group_by"), f"{message} {advice}")
         if not plans_steps:
             continue
         try:
@@ -91,12 +150,29 @@ def _plan_jobs(
             steps=steps,
             partitioning=partitioning,
             executor=found[1] if (found := find_executor(config, name)) else None,
-            schedule=schedule_of(config, name),
-            loggers=loggers_of(config, options),
+            schedule=_schedule_of(config, name),
+            loggers=_loggers_of(config, options),
             description=options.description,
             tags=options.tags,
         )
     return jobs
+
+
+def _schedule_of(config: KedroDagsterConfig, job: str) -> SchedulePlan | None:
+    schedule = config.jobs[job].schedule
+    options = config.schedules.get(schedule) if isinstance(schedule, str) else schedule
+    return SchedulePlan(schedule_name(job), options) if options else None
+
+
+def _loggers_of(config: KedroDagsterConfig, options: JobOptions) -> Mapping[str, LoggerOptions]:
+    """The loggers of a job by name; one that stands in the job is called after its place."""
+    found = {}
+    for index, logger in enumerate(options.loggers):
+        if isinstance(logger, LoggerOptions):
+            found[f"logger_{index}"] = logger
+        elif logger in config.loggers:
+            found[logger] = config.loggers[logger]
+    return found
 
 
 def _node_options(project: KedroProject) -> NodeOptionsResolver:

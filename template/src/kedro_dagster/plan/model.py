@@ -77,14 +77,7 @@ class DatasetPlan:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What ``nodes:`` in ``dagster.yml`` says of the nodes of a step.
-
-    Args:
-        retry_policy: When the step is tried again.
-        pool: The concurrency pool it runs in.
-        timeout: How many seconds it may take.
-        tags: Dagster tags of its op, by name; what is no text is JSON.
-    """
+    """What ``nodes:`` in ``dagster.yml`` says of a step; a tag that is no text is JSON."""
 
     retry_policy: RetryOptions | None = None
     pool: str | None = None
@@ -127,12 +120,7 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class SchedulePlan:
-    """When a job runs by itself.
-
-    Args:
-        name: The schedule's name.
-        options: What ``dagster.yml`` says of it.
-    """
+    """When a job runs by itself, and what the schedule is called in Dagster."""
 
     name: str
     options: ScheduleOptions

@@ -20,12 +20,9 @@ _FOR_ALL, _TAG, _NAMESPACE, _PATTERN, _NAME = range(5)
 
 
 class _Choice(NamedTuple):
-    """A value of a setting, for a node.
+    """A value of a setting for a node, from a key under ``nodes``; ``None`` takes it away.
 
-    Args:
-        rank: How specific the key is that gives it: its kind, then how deep or long it is.
-        key: The key under ``nodes``.
-        value: The value; ``None`` for none.
+    The rank is how specific the key is: of which kind, then how deep or long.
     """
 
     rank: tuple[int, int]
@@ -46,21 +43,17 @@ class NodeOptionsResolver:
         self._values = {key: dict(_settings(options)) for key, options in entries.items()}
         self._patterns = [key for key in entries if key not in known and _WILDCARD.search(key)]
         self.mistakes: dict[KeyPath, str] = {}
-        hints = Hints()
-        kinds = {
-            kind: {one for one in known if one.startswith(f"{kind}:")}
-            for kind in ("tag", "namespace")
-        }
+        hints, kinds = Hints(), ("tag", "namespace")
+        alike = {kind: {one for one in known if one.startswith(f"{kind}:")} for kind in kinds}
         for key in entries:
-            kind = key.partition(":")[0]
+            kind, message = key.partition(":")[0], ""
             if key in self._patterns:
                 if not any(fnmatchcase(name, key) for name in names):
-                    message = "no node has a name like this."
-                    self.mistakes["nodes", key] = hints.add_to(message, key, names)
+                    kind, message = "node", "no node has a name like this."
             elif key not in known:
-                message = f"there is no {kind if kind in kinds else 'node'} of this name."
-                alike = kinds.get(kind) or names
-                self.mistakes["nodes", key] = hints.add_to(message, key, alike)
+                message = f"there is no {kind if kind in alike else 'node'} of this name."
+            if message:
+                self.mistakes["nodes", key] = hints.add_to(message, key, alike.get(kind) or names)
 
     def settings_of(self, nodes: Nodes, mistakes: dict[KeyPath, str]) -> StepSettings:
         """Find the settings of the nodes that share a step.

@@ -14,14 +14,7 @@ from ..errors import did_you_mean
 from ..read.dagster_yml import JobOptions
 from ..read.partition_entry import Partitioning, all_keys, typed_keys
 from ..read.partition_keys import PartitionScope
-from .model import (
-    DatasetKind,
-    DatasetPlan,
-    Nodes,
-    data_inputs,
-    data_outputs,
-    partitioned_in,
-)
+from .model import DatasetKind, DatasetPlan, Nodes, data_inputs, data_outputs, partitioned_in
 
 
 def driving_dataset(
@@ -37,20 +30,15 @@ def driving_dataset(
         for name in data_outputs(node)
         if name not in written and datasets[name].kind is not DatasetKind.NOTHING
     ]
-    if written:
-        first = next(iter(written))
-        other = [name for name in written if written[name].definition != written[first].definition]
-        if data or other:
-            raise ValueError(
-                f"node {node.name!r} writes {first!r} and {(data + other)[0]!r}, which do not "
-                "have the same partitions. Make two nodes of it."
-            )
-        return first, written[first]
-    read = partitioned_in(data_inputs(node), datasets)
-    first = next(iter(read), "")
-    if data or any(other.definition != read[first].definition for other in read.values()):
-        return None
-    return (first, read[first]) if read else None
+    driving = written or ({} if data else partitioned_in(data_inputs(node), datasets))
+    first = next(iter(driving), "")
+    other = [name for name in driving if driving[name].definition != driving[first].definition]
+    if written and (data or other):
+        raise ValueError(
+            f"node {node.name!r} writes {first!r} and {(data + other)[0]!r}, which do not have the "
+            "same partitions. Make two nodes of it."
+        )
+    return (first, driving[first]) if driving and not other else None
 
 
 def partitions_for_node(

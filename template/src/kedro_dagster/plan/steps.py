@@ -1,17 +1,19 @@
-"""The steps of jobs and of assets, and their names."""
+"""The steps of jobs and of assets: which nodes share one, and what it is called."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from ..doors.kedro import strip_transcoding
 from ..errors import KeyPath
-from .grouping import find_cycle, group_by_memory, group_label, merge_cycles
+from ..read.dagster_yml import GroupBy
 from .model import (
     AssetStepPlan,
     DatasetKind,
@@ -38,30 +40,34 @@ class StepPlanner:
 
     datasets: Mapping[str, DatasetPlan]
     options: NodeOptionsResolver
-    mistakes: dict[KeyPath, str]
+    mistakes: dict[KeyPath, str] = field(default_factory=dict)
 
     def job_steps(
         self, job: str, groups: Sequence[tuple[str, Nodes]], fans_out: bool
     ) -> tuple[StepPlan, ...]:
         """Make the steps of a job."""
-        datasets, readers, steps = self.datasets, _readers(groups), list[StepPlan]()
+        datasets, steps = self.datasets, list[StepPlan]()
+        readers: dict[str, set[int]] = defaultdict(set)
+        for index, (_, group) in enumerate(groups):
+            for name in _names_in(group, data_inputs):
+                readers[name].add(index)
         for index, (label, group) in enumerate(groups):
             outputs = tuple(
-                dict.fromkeys(
-                    output
-                    for node in group
-                    for output in data_outputs(node)
-                    if datasets[output].persisted or readers[output] != {index}
-                )
+                name
+                for name in _names_in(group, data_outputs)
+                if datasets[name].persisted or readers[name] != {index}
             )
             name, settings = node_identifier(label), self.options.settings_of(group, self.mistakes)
             fan = steps_per_partition(group, datasets) if fans_out else [((), {})]
             for keys, scopes in fan:
                 step = "__".join((name, *map(key_identifier, keys)))
                 steps.append(StepPlan(step, group, _inputs(group), outputs, scopes, keys, settings))
-            if fan[0][0]:
-                nothing = (one for one in outputs if datasets[one].kind is DatasetKind.NOTHING)
-                steps += map(_gather, nothing)
+            if fan[0][0]:  # a step that ends when all that give a nothing dataset have
+                steps += (
+                    StepPlan(f"{identifier(name)}__all", (), (name,), (name,))
+                    for name in outputs
+                    if datasets[name].kind is DatasetKind.NOTHING
+                )
         names = _names(steps, reserved=[job])
         return tuple(
             replace(step, name=name, op=op_name(job, name))
@@ -77,12 +83,11 @@ class StepPlanner:
         for pipeline in sorted(pipelines, key=lambda pipeline: -len(pipeline.nodes)):
             if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
                 continue
-            groups = group_by_memory(pipeline.nodes, self.datasets)
-            for group in merge_cycles(groups, pipeline.nodes):
-                sources = _upstream(group, self.datasets)
+            for group in merge_cycles(group_by_memory(pipeline.nodes, self.datasets), pipeline):
+                sources = self._upstream(group)
                 upstream = {asset: sources[asset] for asset in sources if asset not in made}
                 made.update(upstream)
-                for part in _same_partitions(upstream, self.datasets):
+                for part in self._same_partitions(upstream):
                     whole = part.keys() == sources.keys()
                     found.append(self._asset_step(group, part, whole))
         found = _without_cycles(found)
@@ -102,34 +107,46 @@ class StepPlanner:
         step = StepPlan(
             f"{name}__assets", group, _inputs(group), tuple(upstream), settings=settings
         )
-        outputs = (output for node in group for output in data_outputs(node))
+        outputs = _names_in(group, data_outputs)
         transient = frozenset(name for name in outputs if not self.datasets[name].persisted)
-        return AssetStepPlan(
-            step, upstream, transient, self.datasets[next(iter(upstream))].partitioning
-        )
+        partitioning = self.datasets[next(iter(upstream))].partitioning
+        return AssetStepPlan(step, upstream, transient, partitioning)
 
-
-def _readers(groups: Sequence[tuple[str, Nodes]]) -> Mapping[str, set[int]]:
-    """For each dataset, the places of the groups that read it."""
-    readers: dict[str, set[int]] = defaultdict(set)
-    for index, (_, group) in enumerate(groups):
+    def _upstream(self, group: Nodes) -> dict[str, tuple[str, ...]]:
+        """For each asset a group makes, the persisted datasets it is made from."""
+        sources: dict[str, dict[str, None]] = {}
         for node in group:
+            read: dict[str, None] = {}
             for name in data_inputs(node):
-                readers[name].add(index)
-    return readers
+                persisted = self.datasets[name].persisted
+                read.update({name: None} if persisted else sources.get(name, {}))
+            sources.update(dict.fromkeys(data_outputs(node), read))
+        return {name: tuple(sources[name]) for name in sources if self.datasets[name].persisted}
+
+    def _same_partitions(
+        self, upstream: Mapping[str, tuple[str, ...]]
+    ) -> list[dict[str, tuple[str, ...]]]:
+        """Divide assets, as one step of Dagster's has one kind of partitions."""
+        parts: list[tuple[Any, dict[str, tuple[str, ...]]]] = []
+        for asset, sources in upstream.items():
+            partitioning = self.datasets[asset].partitioning
+            definition = partitioning and partitioning.definition
+            part = next((part for other, part in parts if other == definition), None)
+            if part is None:
+                parts.append((definition, part := {}))
+            part[asset] = sources
+        return [part for _, part in parts]
+
+
+def _names_in(group: Nodes, names_of: Callable[[Node], Iterable[str]]) -> list[str]:
+    """The names that the nodes of a group have of datasets, each once."""
+    return list(dict.fromkeys(name for node in group for name in names_of(node)))
 
 
 def _inputs(group: Nodes) -> tuple[str, ...]:
     """The datasets that a group of nodes has from others."""
-    made = {name for node in group for name in data_outputs(node)}
-    return tuple(
-        dict.fromkeys(name for node in group for name in data_inputs(node) if name not in made)
-    )
-
-
-def _gather(name: str) -> StepPlan:
-    """Make the step that ends when all steps that give a nothing dataset have."""
-    return StepPlan(f"{identifier(name)}__all", (), (name,), (name,))
+    made = set(_names_in(group, data_outputs))
+    return tuple(name for name in _names_in(group, data_inputs) if name not in made)
 
 
 def _names(steps: Sequence[StepPlan], reserved: Iterable[str]) -> list[str]:
@@ -143,21 +160,75 @@ def _names(steps: Sequence[StepPlan], reserved: Iterable[str]) -> list[str]:
     ]
 
 
-def _same_partitions(
-    upstream: Mapping[str, tuple[str, ...]], datasets: Mapping[str, DatasetPlan]
-) -> list[dict[str, tuple[str, ...]]]:
-    """Divide assets, as one step of Dagster's has one kind of partitions."""
-    parts: list[tuple[Any, dict[str, tuple[str, ...]]]] = []
-    for asset, sources in upstream.items():
-        partitioning = datasets[asset].partitioning
-        definition = partitioning.definition if partitioning else None
-        for other, part in parts:
-            if other == definition:
-                part[asset] = sources
-                break
-        else:
-            parts.append((definition, {asset: sources}))
-    return [part for _, part in parts]
+def group_nodes(
+    group_by: GroupBy | None, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
+) -> list[tuple[str, Nodes]]:
+    """Group the nodes of a job, as its ``group_by`` says, and label each group."""
+    nodes = pipeline.nodes
+    if group_by == "pipeline":
+        return [("pipeline", tuple(nodes))]
+    if group_by == "namespace":
+        by_name = {node.name: node for node in nodes}
+        groups = pipeline.group_nodes_by("namespace")
+        return [(group.name, tuple(by_name[name] for name in group.nodes)) for group in groups]
+    by_memory = group_by == "memory"
+    found = group_by_memory(nodes, datasets) if by_memory else [(node,) for node in nodes]
+    return [(group_label(group), group) for group in found]
+
+
+def group_by_memory(nodes: Sequence[Node], datasets: Mapping[str, DatasetPlan]) -> list[Nodes]:
+    """Put nodes between which a transient dataset is passed into one group."""
+    groups = [[index] for index in range(len(nodes))]
+    producer = {name: index for index, node in enumerate(nodes) for name in data_outputs(node)}
+    for index, node in enumerate(nodes):
+        for name in data_inputs(node):
+            if name in producer and not (name in datasets and datasets[name].persisted):
+                small, large = sorted((groups[index], groups[producer[name]]), key=len)
+                if small is not large:
+                    large += small
+                    for member in small:
+                        groups[member] = large
+    found = {id(group): group for group in groups}.values()
+    return [tuple(nodes[index] for index in sorted(group)) for group in found]
+
+
+def group_label(nodes: Nodes) -> str:
+    """A label for a group of nodes: the name of its node, or from its first to its last one."""
+    if len(nodes) == 1:
+        return str(nodes[0].name)
+    first, *_, last = Pipeline(nodes).nodes  # in an order of their own, whatever stands around them
+    return f"{first.name}_to_{last.name}"
+
+
+def group_graph(groups: Sequence[Nodes]) -> dict[Nodes, set[Nodes]]:
+    """For each group, the groups it reads from."""
+    producer = {name: group for group in groups for name in _names_in(group, data_outputs)}
+    return {
+        group: {
+            producer[name]
+            for name in _names_in(group, data_inputs)
+            if name in producer and producer[name] is not group
+        }
+        for group in groups
+    }
+
+
+def find_cycle(graph: Mapping[Any, Iterable[Any]]) -> list[Any]:
+    """Find nodes of a graph that wait for each other, if there are any."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def merge_cycles(groups: list[Nodes], pipeline: Pipeline) -> list[Nodes]:
+    """Join groups that wait for each other: a step cannot wait for its own middle."""
+    while cycle := find_cycle(group_graph(groups)):
+        members = {node for group in cycle for node in group}
+        groups = [group for group in groups if members.isdisjoint(group)]
+        groups.append(tuple(node for node in pipeline.nodes if node in members))
+    return groups
 
 
 def _without_cycles(steps: list[AssetStepPlan]) -> list[AssetStepPlan]:
@@ -181,18 +252,3 @@ def _without_cycles(steps: list[AssetStepPlan]) -> list[AssetStepPlan]:
         if not cycle:
             return steps
         del steps[max(cycle)]
-
-
-def _upstream(group: Nodes, datasets: Mapping[str, DatasetPlan]) -> dict[str, tuple[str, ...]]:
-    """For each asset a group makes, the persisted datasets it is made from."""
-    sources: dict[str, dict[str, None]] = {}
-    assets: dict[str, tuple[str, ...]] = {}
-    for node in group:
-        read: dict[str, None] = {}
-        for name in data_inputs(node):
-            read.update({name: None} if datasets[name].persisted else sources.get(name, {}))
-        for name in data_outputs(node):
-            sources[name] = read
-            if datasets[name].persisted:
-                assets[name] = tuple(read)
-    return assets

@@ -45,15 +45,7 @@ class Options(BaseModel):
 
 
 class DevOptions(Options):
-    """Options of ``kedro dagster dev``, as ``dagster dev`` takes them.
-
-    Args:
-        log_level: Lowest level of the log records that the servers print.
-        log_format: How they print them.
-        host: Address the UI listens on.
-        port: Port the UI listens on.
-        live_data_poll_rate: How often the UI asks for new data, in milliseconds.
-    """
+    """Options of ``kedro dagster dev``, as ``dagster dev`` takes them."""
 
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
     log_format: Literal["colored", "json", "rich"] = "colored"
@@ -63,15 +55,9 @@ class DevOptions(Options):
 
 
 class ScheduleOptions(Options):
-    """When a job runs by itself; becomes a Dagster schedule.
+    """When a job runs by itself, in UTC where no time zone is given; becomes a Dagster schedule.
 
-    Args:
-        cron_schedule: Cron string, or a list of them.
-        execution_timezone: IANA time zone of the cron schedule; UTC where none is given.
-        description: What the UI says of the schedule.
-        metadata: More to show in the UI.
-        default_status: Whether the schedule is on before anybody has switched it.
-        runtime_params: Kedro runtime parameters of the runs it starts.
+    ``default_status`` says whether it is on before anybody has switched it.
     """
 
     cron_schedule: Cron
@@ -83,14 +69,7 @@ class ScheduleOptions(Options):
 
 
 class LoggerOptions(Options):
-    """A Dagster logger, in the words of :func:`logging.config.dictConfig`.
-
-    Args:
-        level: Lowest level it lets through (``log_level`` is the same).
-        handlers: Handlers, by name or in a list.
-        formatters: Formatters by name, for the handlers.
-        filters: Filters by name, for the handlers.
-    """
+    """A Dagster logger, in the words of :func:`logging.config.dictConfig`."""
 
     level: AnyCaseLevel = Field(default="INFO", validation_alias=AliasChoices("level", "log_level"))
     handlers: Handlers = Field(default_factory=dict)
@@ -101,13 +80,8 @@ class LoggerOptions(Options):
 class ExecutorOptions(Options):
     """A Dagster executor and its options: ``{multiprocess: {max_concurrent: 2}}``.
 
-    The options are checked against the executor's own Dagster schema, not here.
-
-    Args:
-        kind: The executor's name, or the dotted path of any ``dagster.ExecutorDefinition``.
-        options: Its configuration.
-        max_steps_per_worker: After how many steps a worker of ``multiprocess`` is replaced. It
-            stands among the options.
+    It is a name, or the dotted path of any ``dagster.ExecutorDefinition``. The options are checked
+    against its own Dagster schema, not here; ``max_steps_per_worker`` stands among them.
     """
 
     kind: str
@@ -180,16 +154,11 @@ def _name_or_options(value: Any) -> str:
     return "name" if isinstance(value, str) else "options"
 
 
-Name = Annotated[str, Tag("name")]
-ExecutorReference = Annotated[
-    Name | Annotated[ExecutorOptions, Tag("options")], Discriminator(_name_or_options)
-]
-ScheduleReference = Annotated[
-    Name | Annotated[ScheduleOptions, Tag("options")], Discriminator(_name_or_options)
-]
-LoggerReference = Annotated[
-    Name | Annotated[LoggerOptions, Tag("options")], Discriminator(_name_or_options)
-]
+_Name = Annotated[str, Tag("name")]
+_ByKind = Discriminator(_name_or_options)
+ExecutorReference = Annotated[_Name | Annotated[ExecutorOptions, Tag("options")], _ByKind]
+ScheduleReference = Annotated[_Name | Annotated[ScheduleOptions, Tag("options")], _ByKind]
+LoggerReference = Annotated[_Name | Annotated[LoggerOptions, Tag("options")], _ByKind]
 
 
 class JobOptions(Options):
@@ -219,14 +188,7 @@ class JobOptions(Options):
 
 
 class RetryOptions(Options):
-    """When a step that has failed is tried again: a ``dagster.RetryPolicy``.
-
-    Args:
-        max_retries: How often at most.
-        delay: Seconds before the next attempt.
-        backoff: How the delay grows with each attempt.
-        jitter: How the delay is varied at random.
-    """
+    """When a step that has failed is tried again: a ``dagster.RetryPolicy``, in seconds."""
 
     max_retries: int = Field(default=1, ge=0)
     delay: float | None = Field(default=None, ge=0)
@@ -241,14 +203,7 @@ class RetryOptions(Options):
 
 
 class NodeOptions(Options):
-    """How Dagster runs some nodes; ``null`` takes a setting away that they have from elsewhere.
-
-    Args:
-        retry_policy: When they are tried again.
-        pool: The concurrency pool they run in.
-        timeout: How long their step may take: seconds, or a text such as ``10m``.
-        tags: Dagster tags of their ops, such as ``dagster-k8s/config``; values may be nested.
-    """
+    """How Dagster runs some nodes; ``null`` takes a setting away that they have from elsewhere."""
 
     retry_policy: RetryOptions | None = None
     pool: Pool | None = None
@@ -257,15 +212,7 @@ class NodeOptions(Options):
 
 
 class SensorOptions(Options):
-    """Runs a job for each new file of a dataset with dynamic partitions.
-
-    Args:
-        dataset: The dataset, a ``DagsterPartitionedDataset`` whose folder is looked into.
-        job: The job that is run for each new partition.
-        minimum_interval_seconds: Seconds between two looks.
-        description: What the UI says of the sensor.
-        default_status: Whether the sensor is on before anybody has switched it.
-    """
+    """Runs a job for each new file of a ``DagsterPartitionedDataset`` with dynamic partitions."""
 
     dataset: str
     job: str
@@ -275,17 +222,9 @@ class SensorOptions(Options):
 
 
 class KedroDagsterConfig(Options):
-    """The whole of ``dagster.yml``.
+    """The whole of ``dagster.yml``: each section has its entries by name.
 
-    Args:
-        requires_helper: Versions of this package that the file is written for.
-        dev: Options of ``kedro dagster dev``.
-        executors: Executors by the name that jobs call them.
-        schedules: Schedules by name.
-        loggers: Loggers by name.
-        nodes: Settings of nodes by name, pattern, ``namespace:name`` or ``tag:name``.
-        sensors: Sensors for new partitions, by their Dagster name.
-        jobs: Jobs by their Dagster name.
+    Under ``nodes`` they are called by name, pattern, ``namespace:name`` or ``tag:name``.
     """
 
     requires_helper: HelperVersion = ""

@@ -32,15 +32,11 @@ def parse_config(
             found = _readable(error, content)
         mistakes += found
         for path, _ in found:
-            _drop_entry(content, path)
-
-
-def _drop_entry(content: dict[str, Any], path: KeyPath) -> None:
-    section = content.get(path[0])
-    if len(path) > 1 and isinstance(section, dict) and path[0] != "dev":
-        section.pop(path[1], None)
-    else:
-        content.pop(path[0], None)
+            section = content.get(path[0])
+            if len(path) > 1 and isinstance(section, dict) and path[0] != "dev":
+                section.pop(path[1], None)
+            else:
+                content.pop(path[0], None)
 
 
 def _readable(error: ValidationError, content: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
@@ -74,17 +70,12 @@ def _message(detail: Any, path: KeyPath, hints: Hints) -> str:
     if kind == "literal_error":
         return f"{value!r} is not allowed. Allowed: {detail['ctx']['expected']}."
     if kind in ("model_type", "dict_type"):
-        return f"{value!r} is not valid here. Write keys with values{_such_as(path)}."
+        names_are_own = len(path) == 1 and path != ("dev",)
+        keys = "" if names_are_own else f": {', '.join(map(repr, _allowed_keys(path)))}"
+        return f"{value!r} is not valid here. Write keys with values{keys}."
     if kind == "value_error":
         return str(detail["ctx"]["error"])
     return f"{value!r} is not valid: {detail['msg'][0].lower()}{detail['msg'][1:]}."
-
-
-def _such_as(path: KeyPath) -> str:
-    """Name the keys wanted in a place, where these are not the user's own."""
-    if path[:1] != ("dev",) and len(path) == 1:
-        return ""
-    return f": {', '.join(map(repr, _allowed_keys(path)))}"
 
 
 def _allowed_keys(path: Iterable[str]) -> list[str]:
@@ -92,8 +83,7 @@ def _allowed_keys(path: Iterable[str]) -> list[str]:
     model: type[BaseModel] = KedroDagsterConfig
     for key in path:
         if key in model.model_fields:
-            found = _model_in(model.model_fields[key].annotation)
-            model = found or model
+            model = _model_in(model.model_fields[key].annotation) or model
     return list(model.model_fields)
 
 

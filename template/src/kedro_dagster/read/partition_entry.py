@@ -127,19 +127,14 @@ def _build(config: Any, where: KeyPath, *bases: type) -> Any:
     if not (isinstance(found, type) and issubclass(found, bases)):
         kinds = " or ".join(base.__name__ for base in bases)
         raise BadValueError((*where, "type"), f"{path!r} is no {kinds} of Dagster.")
-    given = {_SPELLINGS.get(str(key), str(key)): value for key, value in config.items()}
-    arguments = {
-        name: _argument(name, value, (*where, name))
-        for name, value in given.items()
-        if name != "type"
-    }
+    given = {str(key): value for key, value in config.items() if key != "type"}
+    if "partitions" in given:
+        given["partition_keys"] = given.pop("partitions")
+    arguments = {name: _argument(name, value, (*where, name)) for name, value in given.items()}
     try:
         return found(**arguments)
     except Exception as error:  # whatever the class has to say of its arguments
         raise BadValueError(where, f"{path} does not take these arguments: {error}") from error
-
-
-_SPELLINGS = {"partitions": "partition_keys"}
 
 
 # No other class is made of what stands in a catalog: it would run at load, whatever it does

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import logging
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -97,7 +96,7 @@ def load_registry(package: str) -> dict[str, Pipeline]:
     except Exception as error:
         message = f"The pipelines of {package!r} cannot be loaded: {describe_cause(error)}"
         # A registry may want what find_pipelines() has left out with a warning
-        for module, reason in _import_failures(_modules(package)).items():
+        for module, reason in _import_failures(_modules(package).values()).items():
             message += f"; module {module} fails on import: {reason}"
         raise PipelineLoadError(message) from error
 
@@ -105,17 +104,15 @@ def load_registry(package: str) -> dict[str, Pipeline]:
 def _failures(package: str, wanted: set[str], found: Mapping[str, Pipeline]) -> dict[str, str]:
     """The modules of pipelines that are wanted and not registered, each with the reason."""
     return _import_failures(
-        {
-            name: module
-            for name, module in _modules(package).items()
-            if name not in found and (name in wanted or "__default__" in wanted)
-        }
+        module
+        for name, module in _modules(package).items()
+        if name not in found and (name in wanted or "__default__" in wanted)
     )
 
 
-def _import_failures(modules: Mapping[str, str]) -> dict[str, str]:
+def _import_failures(modules: Iterable[str]) -> dict[str, str]:
     failures = {}
-    for module in modules.values():
+    for module in modules:
         try:
             importlib.import_module(module)
         except Exception as error:  # noqa: BLE001  # whatever the user's module raises
