@@ -1,1 +1,1 @@
-"""What is private to Kedro, Dagster and kedro-datasets: one module for each of them."""
+"""What is private to Kedro, Dagster, kedro-datasets and OmegaConf: one module for each of them."""

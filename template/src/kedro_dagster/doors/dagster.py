@@ -184,7 +184,7 @@ def _child_process() -> tuple[type, Callable[..., None]]:
 
 
 def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
-    """Of the outputs of a step, those that a Dagster run is to make: of a multi-asset, some."""
+    """The outputs of a step that a run is to make; of a multi-asset, these may be some."""
     properties = {output.name: needed(DAGSTER, output, "properties") for output in outputs}
     return [
         name
@@ -194,7 +194,7 @@ def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
 
 
 def resource_of_step(step: dg.StepExecutionContext, key: str) -> Any:
-    """A resource that a step has required, whichever of its IO managers asks."""
+    """A resource that a step requires, whichever of its IO managers asks for it."""
     return getattr(needed(DAGSTER, step, "scoped_resources_builder").build({key}), key)
 
 

@@ -38,11 +38,7 @@ class HeldDataset(PartitionedDataset):  # type: ignore[misc]  # it is untyped
         needed(PACKAGE, self, "_dataset_config")
 
     def use_version(self, version: str) -> None:
-        """Save all partitions under one version, in whatever process; if they have versions.
-
-        Args:
-            version: The version of the run.
-        """
+        """Save all partitions under the version of the run, in each process; if they have any."""
         if VERSION_KEY in self._dataset_config:
             self._dataset_config[VERSION_KEY] = Version(None, version)
 

@@ -15,15 +15,12 @@ from ..read.dagster_yml import KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .executors import EXECUTORS, find_executor
-from .model import DatasetPlan, JobPlan, data_inputs, data_outputs, partitioned_in
+from .model import Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
 from .partitions import check_mapping
 
 
 def check_mappings(
-    project: KedroProject,
-    pipelines: Iterable[Pipeline],
-    datasets: Mapping[str, DatasetPlan],
-    mistakes: Mistakes,
+    project: KedroProject, pipelines: Iterable[Pipeline], datasets: Datasets, mistakes: Mistakes
 ) -> None:
     """Look for partition mappings to datasets that are not there, or that do not fit."""
     pairs = {
@@ -55,10 +52,7 @@ def check_mappings(
 
 
 def check_sensors(
-    project: KedroProject,
-    datasets: Mapping[str, DatasetPlan],
-    jobs: Mapping[str, JobPlan],
-    mistakes: Mistakes,
+    project: KedroProject, datasets: Datasets, jobs: Mapping[str, JobPlan], mistakes: Mistakes
 ) -> None:
     """Look for sensors whose dataset or job does not take new partitions."""
     dynamic = {

@@ -104,7 +104,7 @@ def _kind(entry: Mapping[str, Any], kind_of: KindOfType) -> DatasetKind:
 
 
 def _kind_of_type(type_name: str) -> DatasetKind | str | None:
-    """The kind of a class; ``None`` for one that wraps another, a message for one that is not."""
+    """The kind of a class; ``None`` for one that wraps another, a message where there is none."""
     try:
         dataset_class = kedro_door.dataset_class(type_name)
     except DatasetError as error:

@@ -34,7 +34,7 @@ _POD_TAG = "dagster-k8s/config"
 
 
 def find_executor(config: KedroDagsterConfig, job: str) -> tuple[KeyPath, ExecutorOptions] | None:
-    """The executor of a job, and where it is written; none where its name is nobody's."""
+    """The executor of a job, and where it is written; ``None`` where nothing has its name."""
     executor, path = config.jobs[job].executor, ("jobs", job, "executor")
     if isinstance(executor, ExecutorOptions):
         return path, executor
@@ -84,12 +84,11 @@ def _check_options(
 ) -> None:
     """Hold options against Dagster's own schema, and say what is wrong in plain words."""
     for error in _schema_errors(schema, options):
-        place, data = (*path, *error.stack.levels[3:]), error.error_data
-        kind = error.reason.name
+        inner, data, kind = error.stack.levels[3:], error.error_data, error.reason.name
+        place = (*path, *inner)
         if kind in ("FIELD_NOT_DEFINED", "FIELDS_NOT_DEFINED"):
             for name in getattr(data, "field_names", None) or [data.field_name]:
-                known = _option_names(schema, error.stack.levels[3:])
-                mistakes.add((*place, name), "unknown key.", name, known)
+                mistakes.add((*place, name), "unknown key.", name, _option_names(schema, inner))
         elif kind == "RUNTIME_TYPE_MISMATCH" and data.config_type_snap.given_name:
             wanted = data.config_type_snap.given_name
             mistakes.add(place, f"{data.value_rep} is not valid: its type must be {wanted}.")

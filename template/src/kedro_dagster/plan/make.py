@@ -1,6 +1,6 @@
 """Plan a project: which nodes each job runs, and what their datasets are.
 
-Planning is made of pure functions, and takes time linear in nodes, datasets and partition keys.
+Planning takes time linear in nodes, datasets and partition keys.
 """
 
 from __future__ import annotations
@@ -37,13 +37,17 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     datasets_are_known = len(mistakes) == before
     if datasets_are_known:
         check_mappings(project, pipelines.values(), datasets, mistakes)
-    steps = StepPlanner(datasets, _node_options(project))
+    options = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
+    if options.mistakes:  # a key may mean nodes of pipelines that no job runs
+        pipelines_of_all = project.load_all_pipelines()
+        options = NodeOptionsResolver(project.config.nodes, pipelines_of_all.values())
+    steps = StepPlanner(datasets, options)
     jobs = _plan_jobs(project, pipelines, steps, mistakes, plans_steps=len(mistakes) == before)
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
         asset_steps = steps.asset_steps(pipelines.values(), reserved=jobs)
-    for path, message in {**steps.options.mistakes, **steps.mistakes}.items():
+    for path, message in {**options.mistakes, **steps.mistakes}.items():
         mistakes.add(path, message)
     mistakes.check()
     parameters = flatten_parameters(project.parameters)
@@ -173,10 +177,3 @@ def _loggers_of(config: KedroDagsterConfig, options: JobOptions) -> Mapping[str,
         elif logger in config.loggers:
             found[logger] = config.loggers[logger]
     return found
-
-
-def _node_options(project: KedroProject) -> NodeOptionsResolver:
-    options = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
-    if options.mistakes:  # which are none where a pipeline that no job runs has such nodes
-        options = NodeOptionsResolver(project.config.nodes, project.load_all_pipelines().values())
-    return options

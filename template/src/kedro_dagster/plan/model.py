@@ -75,6 +75,9 @@ class DatasetPlan:
         return self.name.split(".")
 
 
+Datasets: TypeAlias = Mapping[str, DatasetPlan]
+
+
 @dataclass(frozen=True)
 class StepSettings:
     """What ``nodes:`` in ``dagster.yml`` says of a step; a tag that is no text is JSON."""
@@ -91,8 +94,8 @@ class StepPlan:
 
     Args:
         name: What it is called in its job, or among the assets.
-        nodes: The nodes, in the order they run; none where it just waits for the steps that give
-            a nothing dataset, one for each partition key.
+        nodes: The nodes, in the order they run; none of a gather step, which only waits for the
+            steps that give a nothing dataset, one for each partition key.
         inputs: Datasets that come from outside of the step.
         outputs: Datasets that the step gives to others, or leaves behind.
         scopes: The partitions it may touch, by dataset, where they are known before the run.
@@ -158,7 +161,7 @@ class JobPlan:
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
         """The steps that give each dataset, by partition key, or ``None`` for all of it.
 
-        Those that another step without nodes waits for stand at the name with a slash.
+        The steps that a gather step waits for stand at its dataset's name with a slash before it.
         """
         found: dict[str, dict[str | None, list[StepPlan]]] = {}
         for step in self.steps:
@@ -201,7 +204,7 @@ class AssetStepPlan:
 
 @dataclass(frozen=True)
 class ProjectPlan:
-    """All that is rendered as Dagster objects, and all that runs: nothing is read later.
+    """All that is rendered as Dagster objects, and all that runs. No later stage reads more.
 
     Args:
         project: Where the project is, and how its pipelines are imported.
@@ -215,7 +218,7 @@ class ProjectPlan:
     """
 
     project: ProjectSource
-    datasets: Mapping[str, DatasetPlan]
+    datasets: Datasets
     jobs: Mapping[str, JobPlan]
     asset_steps: Mapping[str, AssetStepPlan]
     external: tuple[str, ...]
@@ -287,9 +290,7 @@ def nodes_making(nodes: Sequence[Node], wanted: set[str], transient: frozenset[s
     return tuple(reversed(needed))
 
 
-def partitioned_in(
-    names: Iterable[str], datasets: Mapping[str, DatasetPlan]
-) -> dict[str, Partitioning]:
+def partitioned_in(names: Iterable[str], datasets: Datasets) -> dict[str, Partitioning]:
     """Of some datasets, those that are partitioned, each with its partitioning."""
     partitionings = ((name, datasets[name].partitioning) for name in names)
     return {name: partitioning for name, partitioning in partitionings if partitioning}

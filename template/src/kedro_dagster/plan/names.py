@@ -49,7 +49,7 @@ def key_identifier(key: str) -> str:
 
 
 def op_name(job: str, step: str) -> str:
-    """The name of the op of a job's step, which no other job's is and none of an asset."""
+    """The name of the op of a job's step, which no op of another job and of no asset has."""
     prefix = digest(job) if "__" in f"{job}_" else job  # so that it ends at the first "__"
     return f"{prefix}__{step}__op"
 

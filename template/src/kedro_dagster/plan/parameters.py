@@ -30,12 +30,10 @@ def config_schema(
     for name in names:
         if name not in values:
             continue
-        type_ = ParameterType(name, values[name])
-        fields[name] = (
-            dg.Field(type_, is_required=False, description=_NOT_SHOWN)
-            if name in hidden or not _survives(values[name])
-            else dg.Field(type_, is_required=False, default_value=to_config(values[name]))
-        )
+        value = values[name]
+        shown = name not in hidden and _survives(value)
+        options = {"default_value": to_config(value)} if shown else {"description": _NOT_SHOWN}
+        fields[name] = dg.Field(ParameterType(name, value), is_required=False, **options)
     return fields
 
 
@@ -58,14 +56,13 @@ def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Name each parameter, at every depth, as node inputs do."""
     flat: dict[str, Any] = {"parameters": parameters}
 
-    def add(path: str, value: Any) -> None:
-        flat[f"params:{path}"] = value
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                add(f"{path}.{key}", inner)
+    def add(prefix: str, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            flat[f"{prefix}{key}"] = value
+            if isinstance(value, dict):
+                add(f"{prefix}{key}.", value)
 
-    for key, value in parameters.items():
-        add(str(key), value)
+    add("params:", parameters)
     return flat
 
 

@@ -14,12 +14,10 @@ from ..errors import did_you_mean
 from ..read.dagster_yml import JobOptions
 from ..read.partition_entry import Partitioning, all_keys, typed_keys
 from ..read.partition_keys import PartitionScope
-from .model import DatasetKind, DatasetPlan, Nodes, data_inputs, data_outputs, partitioned_in
+from .model import DatasetKind, Datasets, Nodes, data_inputs, data_outputs, partitioned_in
 
 
-def driving_dataset(
-    node: Node, datasets: Mapping[str, DatasetPlan]
-) -> tuple[str, Partitioning] | None:
+def driving_dataset(node: Node, datasets: Datasets) -> tuple[str, Partitioning] | None:
     """The dataset whose partitions a node runs for, one at a time; none where it wants them all.
 
     It is one that the node writes, or one that it reads where it writes no data.
@@ -42,10 +40,7 @@ def driving_dataset(
 
 
 def partitions_for_node(
-    node: Node,
-    datasets: Mapping[str, DatasetPlan],
-    keys: Sequence[str],
-    store: dg.DagsterInstance | None = None,
+    node: Node, datasets: Datasets, keys: Sequence[str], store: dg.DagsterInstance | None = None
 ) -> dict[str, PartitionScope]:
     """Find the partitions that a node may touch when it runs for some partition keys."""
     written = partitioned_in(data_outputs(node), datasets)
@@ -87,7 +82,7 @@ def _scope_of_input(
 
 
 def steps_per_partition(
-    group: Nodes, datasets: Mapping[str, DatasetPlan]
+    group: Nodes, datasets: Datasets
 ) -> list[tuple[tuple[str, ...], dict[str, PartitionScope]]]:
     """The steps of a group of nodes: one for each partition key, or one for all."""
     if len(group) > 1:
@@ -105,7 +100,7 @@ def steps_per_partition(
 
 
 def job_partitioning(
-    options: JobOptions, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
+    options: JobOptions, pipeline: Pipeline, datasets: Datasets
 ) -> tuple[Partitioning | None, bool]:
     """The partitions of which a run of a job takes one, and whether its nodes fan out instead."""
     leaders = dict(filter(None, (driving_dataset(node, datasets) for node in pipeline.nodes)))

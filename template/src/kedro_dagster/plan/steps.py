@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, TypeAlias
 
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -17,7 +17,7 @@ from ..read.dagster_yml import GroupBy
 from .model import (
     AssetStepPlan,
     DatasetKind,
-    DatasetPlan,
+    Datasets,
     Nodes,
     StepPlan,
     data_inputs,
@@ -26,6 +26,9 @@ from .model import (
 from .names import identifier, key_identifier, node_identifier, op_name, with_digest
 from .node_options import NodeOptionsResolver
 from .partitions import steps_per_partition
+
+Sources: TypeAlias = dict[str, tuple[str, ...]]
+"""For each asset, the persisted datasets it is made from."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class StepPlanner:
         mistakes: Where nodes that share a step disagree about its settings; added to.
     """
 
-    datasets: Mapping[str, DatasetPlan]
+    datasets: Datasets
     options: NodeOptionsResolver
     mistakes: dict[KeyPath, str] = field(default_factory=dict)
 
@@ -97,23 +100,20 @@ class StepPlanner:
             for plan, name in zip(found, names, strict=True)
         ]
 
-    def _asset_step(
-        self, group: Nodes, upstream: Mapping[str, tuple[str, ...]], whole: bool
-    ) -> AssetStepPlan:
+    def _asset_step(self, group: Nodes, upstream: Sources, whole: bool) -> AssetStepPlan:
         name = node_identifier(group_label(group))
         if not whole:  # there may be a step for the other assets
             name = with_digest(name, *sorted(upstream))
         settings = self.options.settings_of(group, self.mistakes)
-        step = StepPlan(
-            f"{name}__assets", group, _inputs(group), tuple(upstream), settings=settings
-        )
+        name = f"{name}__assets"
+        step = StepPlan(name, group, _inputs(group), tuple(upstream), settings=settings)
         outputs = _names_in(group, data_outputs)
         transient = frozenset(name for name in outputs if not self.datasets[name].persisted)
         partitioning = self.datasets[next(iter(upstream))].partitioning
         return AssetStepPlan(step, upstream, transient, partitioning)
 
-    def _upstream(self, group: Nodes) -> dict[str, tuple[str, ...]]:
-        """For each asset a group makes, the persisted datasets it is made from."""
+    def _upstream(self, group: Nodes) -> Sources:
+        """The sources of each asset that a group makes."""
         sources: dict[str, dict[str, None]] = {}
         for node in group:
             read: dict[str, None] = {}
@@ -123,11 +123,9 @@ class StepPlanner:
             sources.update(dict.fromkeys(data_outputs(node), read))
         return {name: tuple(sources[name]) for name in sources if self.datasets[name].persisted}
 
-    def _same_partitions(
-        self, upstream: Mapping[str, tuple[str, ...]]
-    ) -> list[dict[str, tuple[str, ...]]]:
+    def _same_partitions(self, upstream: Sources) -> list[Sources]:
         """Divide assets, as one step of Dagster's has one kind of partitions."""
-        parts: list[tuple[Any, dict[str, tuple[str, ...]]]] = []
+        parts: list[tuple[Any, Sources]] = []
         for asset, sources in upstream.items():
             partitioning = self.datasets[asset].partitioning
             definition = partitioning and partitioning.definition
@@ -161,7 +159,7 @@ def _names(steps: Sequence[StepPlan], reserved: Iterable[str]) -> list[str]:
 
 
 def group_nodes(
-    group_by: GroupBy | None, pipeline: Pipeline, datasets: Mapping[str, DatasetPlan]
+    group_by: GroupBy | None, pipeline: Pipeline, datasets: Datasets
 ) -> list[tuple[str, Nodes]]:
     """Group the nodes of a job, as its ``group_by`` says, and label each group."""
     nodes = pipeline.nodes
@@ -176,7 +174,7 @@ def group_nodes(
     return [(group_label(group), group) for group in found]
 
 
-def group_by_memory(nodes: Sequence[Node], datasets: Mapping[str, DatasetPlan]) -> list[Nodes]:
+def group_by_memory(nodes: Sequence[Node], datasets: Datasets) -> list[Nodes]:
     """Put nodes between which a transient dataset is passed into one group."""
     groups = [[index] for index in range(len(nodes))]
     producer = {name: index for index, node in enumerate(nodes) for name in data_outputs(node)}

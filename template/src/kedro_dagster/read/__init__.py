@@ -1,1 +1,1 @@
-"""Read the Kedro project and its ``dagster.yml``; nothing is built here."""
+"""Read the Kedro project and its ``dagster.yml``."""

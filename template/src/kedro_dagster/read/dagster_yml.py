@@ -109,16 +109,7 @@ class ExecutorOptions(Options):
 class PipelineOptions(Options):
     """Which nodes of which Kedro pipelines a job runs: the arguments of ``Pipeline.filter``.
 
-    Args:
-        pipeline_name: A registered pipeline.
-        pipeline_names: Several, whose sum is run (``kedro run --pipelines``).
-        tags: Nodes with any of these tags.
-        from_nodes: These nodes and all that depend on them.
-        to_nodes: These nodes and all they depend on.
-        node_names: Exactly these nodes.
-        from_inputs: All nodes that depend on these datasets.
-        to_outputs: All nodes that these datasets depend on.
-        node_namespaces: Nodes in these namespaces (``node_namespace`` for one).
+    Several pipelines are summed up, as by ``kedro run --pipelines``.
     """
 
     pipeline_name: str | None = None
@@ -164,17 +155,8 @@ LoggerReference = Annotated[_Name | Annotated[LoggerOptions, Tag("options")], _B
 class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
-    Args:
-        pipeline: Which nodes it runs.
-        executor: Name of one of ``executors``, or of one that Dagster has; or one written in place.
-        schedule: Name of one of ``schedules``, or one written in place.
-        loggers: Names of ``loggers``, or loggers written in place.
-        group_by: Which nodes share a step: all nodes between which values are passed in memory,
-            all nodes of a namespace, or all. By default each node is a step of its own.
-        partitions: ``fan_out`` to run all partitions in one run, ``per_run`` for one in each run;
-            by default static ones fan out, and all others are one in each run.
-        description: What the UI says of the job.
-        tags: Dagster tags of its runs.
+    The executor, the schedule and the loggers are named, or written in place. By default each node
+    is a step of its own, static partitions fan out, and of all others a run takes one.
     """
 
     pipeline: PipelineOptions

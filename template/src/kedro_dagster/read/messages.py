@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from ..errors import Hints, KeyPath
 from .dagster_yml import KedroDagsterConfig
@@ -24,14 +25,16 @@ def parse_config(
         for section, entries in raw.items()
         if entries is not None or section not in KedroDagsterConfig.model_fields
     }
-    mistakes: list[tuple[KeyPath, str]] = []
+    mistakes, hints = list[tuple[KeyPath, str]](), Hints()
     while True:
         try:
             return KedroDagsterConfig.model_validate(content), mistakes
         except ValidationError as error:
-            found = _readable(error, content)
-        mistakes += found
-        for path, _ in found:
+            details = error.errors()
+        places = [_place_in_file(detail, content) for detail in details]
+        for path, detail in zip(places, details, strict=True):
+            mistakes.append((path, _message(detail, path, hints)))
+        for path in places:
             section = content.get(path[0])
             if len(path) > 1 and isinstance(section, dict) and path[0] != "dev":
                 section.pop(path[1], None)
@@ -39,29 +42,20 @@ def parse_config(
                 content.pop(path[0], None)
 
 
-def _readable(error: ValidationError, content: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-    """Write Pydantic's errors in the user's terms."""
-    mistakes, hints = [], Hints()
-    for detail in error.errors():
-        path = _place_in_file(detail["loc"], content)
-        if detail["type"] == "missing":
-            path = (*path, str(detail["loc"][-1]))
-        mistakes.append((path, _message(detail, path, hints)))
-    return mistakes
-
-
-def _place_in_file(location: Iterable[str | int], content: Any) -> KeyPath:
+def _place_in_file(detail: ErrorDetails, content: Any) -> KeyPath:
     """Leave out of a Pydantic location what is no key of the file, such as a union's branch."""
     place: list[str] = []
-    for key in location:
+    for key in detail["loc"]:
         inside = isinstance(content, Mapping) and key in content
         if inside or (isinstance(content, list) and isinstance(key, int)):
             place.append(str(key))
             content = content[key]
+    if detail["type"] == "missing":
+        place.append(str(detail["loc"][-1]))
     return tuple(place)
 
 
-def _message(detail: Any, path: KeyPath, hints: Hints) -> str:
+def _message(detail: ErrorDetails, path: KeyPath, hints: Hints) -> str:
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return hints.add_to("unknown key.", path[-1], _allowed_keys(path[:-1]))

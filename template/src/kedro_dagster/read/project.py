@@ -1,6 +1,7 @@
 """Read a Kedro project: its pipelines, the configuration of its catalog, and ``dagster.yml``.
 
-Nothing is built here: no session, no context, no dataset. All of these belong to a run.
+No dataset is built here, and a session and a context only where the pipelines do not load
+before the project's hooks have been called.
 """
 
 from __future__ import annotations

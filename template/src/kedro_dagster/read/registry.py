@@ -135,7 +135,7 @@ def _modules(package: str) -> dict[str, str]:
 
 
 def failed_import(name: str, failures: Mapping[str, str]) -> str:
-    """Say why a pipeline is not registered, if it is for its module."""
+    """Say why a pipeline is not registered, where its module fails on import."""
     for module, reason in failures.items():
         if module.rpartition(".")[2] == name:
             return f"module {module} fails on import: {reason}"
@@ -154,7 +154,7 @@ def describe_cause(error: BaseException) -> str:
 
 
 def _is_own(frame: traceback.FrameSummary) -> bool:
-    """Whether a line is the user's: not of Python, of an installed package or of this one."""
+    """Whether a line is the user's, not one of Python, of an installed package or of this one."""
     file, package = Path(frame.filename), sys.modules.get(str(kedro_project.PACKAGE_NAME))
     if any(file.is_relative_to(folder) for folder in getattr(package, "__path__", ())):
         return True  # also where the project is installed

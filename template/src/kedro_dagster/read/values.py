@@ -47,9 +47,8 @@ def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ValueError, LookupError, OSError):
-        (close,) = get_close_matches(value, available_timezones(), n=1) or ["Europe/Paris"]
-        message = f"{value!r} is not a time zone. Write one like {close!r}."
-        raise ValueError(message) from None
+        close, *_ = (*get_close_matches(value, available_timezones(), n=1), "Europe/Paris")
+        raise ValueError(f"{value!r} is not a time zone. Write one like {close!r}.") from None
     return value
 
 
