@@ -70,6 +70,26 @@ def test_a_plan_has_before_it_what_kedros_own_command_says_alone(project: Projec
     assert output.count("logging configuration") == 1
 
 
+LOGGING = """\
+version: 1
+disable_existing_loggers: false
+handlers: {rich: {class: kedro.logging.RichHandler}}
+loggers: {kedro: {level: INFO}, kedro.framework.project: {level: WARNING}}
+root: {handlers: [rich]}
+"""
+
+
+def test_a_plan_has_nothing_before_it_where_the_project_says_so(
+    tmp_path: Path, project: Project
+) -> None:
+    """Kedro says it before it imports anything of the project, so only its own file can."""
+    quiet = project.copy(tmp_path / "copy")
+    (quiet.path / "conf/logging.yml").write_text(LOGGING)
+    output = quiet.kedro("dagster", "plan", COLUMNS="200").stdout
+    assert not said(output)
+    assert output.startswith("Job many ")
+
+
 @pytest.mark.parametrize("job", ["many", "spawned"])
 def test_no_process_of_a_run_says_it(project: Project, job: str) -> None:
     process = project.execute(job, COLUMNS="200")

@@ -1,4 +1,4 @@
-"""What is private to Dagster: looked up when it is used, each with what is done without it."""
+"""What is private to Dagster. Each name is looked up when it is used, and may be gone."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import dagster as dg
 from .fallback import needed, or_else, unsupported
 
 if TYPE_CHECKING:
+    from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
     from dagster._core.execution.context.system import (
         PlanOrchestrationContext as PlanOrchestrationContext,
     )
@@ -39,7 +40,7 @@ def is_in_process(executor: dg.Executor) -> bool:
     """Whether an executor runs all steps in one process."""
     try:
         from dagster._core.executor.in_process import InProcessExecutor
-    except ImportError as error:  # between processes, values pass in another way
+    except ImportError as error:  # how values pass depends on it
         raise unsupported(DAGSTER, str(error)) from error
     return isinstance(executor, InProcessExecutor)
 
@@ -60,13 +61,13 @@ def is_multiprocess(executor: dg.Executor) -> bool:
 def context_for(
     context: PlanOrchestrationContext, executor: dg.Executor, run: dg.DagsterRun
 ) -> PlanOrchestrationContext:
-    """The context of a run as another executor is to be given it."""
+    """The context of a run with another executor and another record of the run in it."""
     from dagster._core.execution.context.system import PlanOrchestrationContext
 
     return PlanOrchestrationContext(
         context.plan_data._replace(dagster_run=run),
         context.log,
-        executor,  # which looks there for itself, as those on Dask and Celery do
+        executor,  # those on Dask and Celery look for themselves there
         context.output_capture,
         context.resume_from_failure,
     )
@@ -82,7 +83,7 @@ _A_PROCESS_A_STEP = "each step has a process and a Kedro session of its own"
 def processes_from(
     executor: dg.Executor,
 ) -> Callable[[Any], AbstractContextManager[None]] | None:
-    """How to have the multiprocess executor take its processes from a context of ours."""
+    """Give a context manager in which the multiprocess executor starts its processes as workers."""
     _step_functions()
     _child_process()
     contexts: dict[str, Any] = multiprocessing.context._concrete_contexts  # type: ignore[attr-defined]
@@ -115,7 +116,7 @@ class StepExecutor:
     def __call__(
         self, instance: dg.DagsterInstance, step_key: str, known_state: Any
     ) -> Iterator[dg.DagsterEvent]:
-        """Give the events of a step, while it runs, by what is known of earlier attempts."""
+        """Run a step and give its events; the state is what is known of earlier attempts."""
         make_plan, execute, make_log_manager = _step_functions()
         yield dg.DagsterEvent.step_worker_started(
             make_log_manager(instance, self.run),
@@ -143,7 +144,7 @@ class StepExecutor:
 def step_executor(
     context: PlanOrchestrationContext, plan: ExecutionPlan, executor: dg.Executor
 ) -> StepExecutor:
-    """How to run the steps of a run in workers."""
+    """Give what runs the steps of a run in workers."""
     return StepExecutor(
         context.job,
         context.dagster_run,
@@ -154,7 +155,7 @@ def step_executor(
 
 
 def send_events(queue: Any, events: Iterator[Any]) -> None:
-    """Send events out of a child process, as Dagster's executor wants to have them."""
+    """Send events from a child process to Dagster's executor, in the form that it reads."""
     base, execute = _child_process()
 
     class Command(base):  # type: ignore[misc, valid-type]
@@ -211,7 +212,7 @@ def mapping_between(
         return given
     try:
         from dagster._core.definitions.partitions.utils.mapping import infer_partition_mapping
-    except ImportError as error:  # a step would be given other partitions than an asset
+    except ImportError as error:  # a job's step could get other partitions than an asset
         raise unsupported(DAGSTER, str(error)) from error
     return infer_partition_mapping(None, downstream, upstream)
 
@@ -220,7 +221,7 @@ def mapping_between(
 def missing_variables(
     executor: dg.ExecutorDefinition, options: Mapping[str, Any]
 ) -> list[tuple[tuple[str, ...], str]]:
-    """The options whose variables are not set, each with what Dagster says of it."""
+    """Find options whose environment variable is not set, each with Dagster's message."""
     from dagster._config.post_process import post_process_config
 
     schema = executor.config_schema.config_type
@@ -236,7 +237,7 @@ def missing_variables(
 
 @or_else(DAGSTER, "what 'managed_python_loggers' names may be shown twice in runs", default=False)
 def is_shown_by_dagster(record: logging.LogRecord) -> bool:
-    """Whether Dagster itself has taken a record, by its ``managed_python_loggers``."""
+    """Whether Dagster itself stores a record, since ``managed_python_loggers`` names its logger."""
     from dagster._core.log_manager import has_log_record_metadata
 
     return has_log_record_metadata(record)
@@ -246,7 +247,7 @@ def is_shown_by_dagster(record: logging.LogRecord) -> bool:
 def batch_writer(
     instance: dg.DagsterInstance,
 ) -> tuple[Any, Callable[[Sequence[dg.EventLogEntry]], None]] | None:
-    """The storage of an event log, and how to write log records of one run to it at once."""
+    """Give the storage of the event log, and a function that writes records of one run to it."""
     from dagster._core.storage.event_log import SqlEventLogStorage
 
     storage = instance.event_log_storage
@@ -267,33 +268,32 @@ def batch_writer(
 _ALL_PIPELINES = "each run imports the pipelines of all jobs"
 
 
+def _load_context() -> DefinitionsLoadContext:
+    from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+
+    return DefinitionsLoadContext.get()
+
+
 @or_else(DAGSTER, _ALL_PIPELINES, default=None)
 def has_runs_to_come() -> bool:
-    """Whether this process loads the definitions for runs, rather than for one run."""
-    from dagster._core.definitions.definitions_load_context import (
-        DefinitionsLoadContext,
-        DefinitionsLoadType,
-    )
+    """Whether this process is a code server that starts runs, and not the process of a run."""
+    from dagster._core.definitions.definitions_load_context import DefinitionsLoadType
 
-    return DefinitionsLoadContext.get().load_type is DefinitionsLoadType.INITIALIZATION
+    return _load_context().load_type is DefinitionsLoadType.INITIALIZATION
 
 
 @or_else(DAGSTER, _ALL_PIPELINES, default=None)
 def hand_to_runs(key: str, text: str) -> None:
-    """Let a text go along with each run, as what its definitions are made of."""
-    from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
-
-    DefinitionsLoadContext.get().add_to_pending_reconstruction_metadata(key, text)
+    """Send a text along with each run, as Dagster's reconstruction metadata."""
+    _load_context().add_to_pending_reconstruction_metadata(key, text)
 
 
 @or_else(DAGSTER, _ALL_PIPELINES, default=None)
 def handed_over(key: str) -> str | None:
-    """The text that has come along with the run of this process."""
-    from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
-
+    """The text that the code server has sent along with the run of this process."""
     if has_runs_to_come() is not False:
         return None
-    text: str | None = DefinitionsLoadContext.get().reconstruction_metadata.get(key)
+    text: str | None = _load_context().reconstruction_metadata.get(key)
     return text
 
 
@@ -312,7 +312,7 @@ def back_to_queue(error: Exception) -> Exception:
 def health_check(
     launcher: dg.DefaultRunLauncher,
 ) -> Callable[[dg.DagsterRun], CheckRunHealthResult] | None:
-    """How to ask the code server of a run whether it still has its process."""
+    """Give a function that asks a run's code server whether the process of the run is alive."""
     from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
     from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
@@ -325,7 +325,7 @@ def health_check(
             return CheckRunHealthResult(WorkerStatus.RUNNING, "It has ended by now.")
         try:
             answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
-        except DagsterUserCodeUnreachableError:  # it may be there, and so may its runs
+        except DagsterUserCodeUnreachableError:  # the server may live, and so may its runs
             return CheckRunHealthResult(WorkerStatus.RUNNING, "The code server is not reached.")
         if dg.deserialize_value(answer, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)

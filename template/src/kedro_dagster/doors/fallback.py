@@ -27,12 +27,12 @@ _told: set[str] = set()
 
 
 def or_else(package: str, loss: str, default: D) -> Callable[[Callable[P, T]], Callable[P, T | D]]:
-    """Do something by what is private to a package; where that is gone, say what is lost, once.
+    """Call a function that uses private names; where one is gone, warn once and give a default.
 
     Args:
         package: The package, as it is called where it is installed from.
-        loss: What is lost, and nothing but speed or comfort.
-        default: What is returned then, by which the caller goes the plain way.
+        loss: What is lost then. It is only speed or comfort.
+        default: What is returned then. The caller takes it as a sign to go the plain way.
 
     Returns:
         A decorator for a function that calls nothing of the user's.
@@ -56,7 +56,7 @@ def or_else(package: str, loss: str, default: D) -> Callable[[Callable[P, T]], C
 def replaced(
     package: str, loss: str, owner: Any, name: str, replace: Callable[[Any], Any]
 ) -> Iterator[None]:
-    """Have something else in the place of a private name for a while; go on where it is gone."""
+    """Replace a private name for a while; where it is gone, warn once and go on without."""
     plain = vars(owner).get(name)
     if plain is None:
         _tell(package, f"{owner.__name__} has no {name!r}", loss)

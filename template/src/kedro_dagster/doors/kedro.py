@@ -1,7 +1,7 @@
-"""Every call into Kedro that its public interface has no word for, in one place.
+"""Every call into what is private to Kedro, in one place.
 
-Each was read in Kedro 1.0 to 1.7. Where a name is gone, a run is refused with a message, or what
-is only an optimisation is done without it, with a warning.
+Each was read in Kedro 1.0 to 1.7. Where a name is gone that a run needs, the run is refused. Where
+it is only an optimisation, the run goes on without it, and a warning says so.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def planning_config_loader(
 ) -> AbstractConfigLoader:
     """Make the project's config loader, for use before there is a run.
 
-    One for which the results of resolvers are hidden reads placeholders in their place.
+    It reads placeholders in the place of results of resolvers that are to be hidden.
     """
     results: Results = {}
     with _placeholders(), own_resolvers(results, hidden):
@@ -88,7 +88,7 @@ def resolved_by(loader: AbstractConfigLoader) -> Results:
 def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
     """Read a kind of configuration, with a placeholder for each value that only a run knows.
 
-    The resolver may be one that a hook adds, or want a variable that is set where runs are; the
+    A hook may add the resolver, an environment variable may be set only where runs are, or the
     value may be a runtime parameter.
     """
     with _placeholders(), own_resolvers(*getattr(loader, "own_resolvers", ({}, None))):
@@ -97,7 +97,7 @@ def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
 
 @contextmanager
 def _placeholders() -> Iterator[None]:
-    """Let Kedro's config loader resolve what it can, where it would fail."""
+    """Let Kedro's config loader go on where it cannot resolve a value."""
     loss = "what only a run can resolve is a mistake at load"
     with replaced(KEDRO, loss, omegaconf_config, "OmegaConf", lambda _: _LenientOmegaConf):
         yield
@@ -137,10 +137,10 @@ def open_session(
     runtime_params: Mapping[str, Any] | None = None,
     values: Mapping[tuple[Any, ...], Any] | None = None,
 ) -> KedroSession:
-    """Open a Kedro session of a given identity, and with some values in its configuration.
+    """Open a Kedro session under the identity of a run, or under a new one.
 
-    Where no run is, it has an identity of its own. ``KedroSession.create`` always makes one of its own, and asks git about the project, in every
-    process of a run.
+    ``KedroSession.create`` always makes a new one, and asks git about the project: in each process
+    of a run. The values are put into the configuration, each at the keys that lead to it.
     """
     session = KedroSession(
         session_id=run_id or generate_timestamp(),
@@ -201,7 +201,7 @@ def hook_manager_of(owner: KedroSession | KedroContext) -> PluginManager:
 
 
 def _replace(owner: Any, name: str, value: Any) -> None:
-    """Replace what is private to an object for good; refuse a Kedro that would not look there."""
+    """Set a private attribute; refuse a Kedro that does not have it, and so would not use it."""
     needed(KEDRO, owner, name)
     setattr(owner, name, value)
 
@@ -235,10 +235,7 @@ def _catalog_of(context: KedroContext, **versions: Any) -> CatalogProtocol[Any, 
 def context_outside_of_runs(
     project_path: str, package_name: str, conf_source: str, env: str | None
 ) -> KedroContext:
-    """Create the project's context where no run is.
-
-    It is a run's, with the resolvers and credentials that hooks add.
-    """
+    """Create the project's context outside of runs, with all resolvers and credentials of hooks."""
     session = open_session(
         project_path=project_path, package_name=package_name, conf_source=conf_source, env=env
     )
@@ -269,7 +266,7 @@ def parameters_with(context: KedroContext, raw: Mapping[str, Any]) -> dict[str, 
     other = copy.copy(context)
     other.config_loader = copy.copy(context.config_loader)
     other.config_loader["parameters"] = dict(raw)
-    if _RELEASE >= (1, 3):  # else it would give those that it has validated before
+    if _RELEASE >= (1, 3):  # else Kedro gives the parameters that it validated before
         _replace(other, "_validated_params_cache", None)
     parameters: dict[str, Any] = needed(KEDRO, other, "_get_parameters")()
     return parameters
@@ -335,7 +332,7 @@ def unwrap_cached(dataset: Any) -> Any:
 
 
 def pin_version(dataset: Any, version: str) -> None:
-    """Load a version if it is there, even when another run has saved a later one since."""
+    """Load the version of this run if it is there, even when another run has saved a later one."""
     dataset = unwrap_cached(dataset)
     if not isinstance(dataset, AbstractVersionedDataset):
         return
@@ -348,7 +345,7 @@ def pin_version(dataset: Any, version: str) -> None:
 
 @or_else(KEDRO, "assets of versioned datasets have no path in their metadata", None)
 def saved_path(dataset: AbstractDataset[Any, Any]) -> str | None:
-    """Where a dataset is saved, for those that know: a path, with the version of this run."""
+    """The path that a dataset is saved at, with the version of this run, if it knows its path."""
     path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
     version = getattr(dataset, "_version", None)
     if path and version and version.save:

@@ -1,7 +1,7 @@
-"""What is private to kedro-datasets: by it, a step is held to its partitions.
+"""What is private to kedro-datasets. It limits a step to its partitions.
 
-There is no plain way to fall back to: a step would be given all partitions. So a step is refused
-where a name is gone; ``kedro run`` needs none of them.
+Without a name, a step would be given all partitions, so the step is refused. ``kedro run`` needs
+none of the names.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class HeldDataset(PartitionedDataset):  # type: ignore[misc]  # it is untyped
         return list(map(self._path_to_partition, super()._list_partitions()))
 
     def existing(self, paths: Iterable[str]) -> set[str]:
-        """Of some files, those that are there; several are asked for at once."""
+        """Find which of some files are there; several are asked for at once."""
         paths = list(paths)
         if len(paths) < 2:
             return set(filter(self._filesystem.exists, paths))
-        # Of others than the asynchronous ones, fsspec makes one for each thread
+        # An asynchronous file system serves all threads; of others, fsspec makes one for each
         shared = self._filesystem if self._filesystem.async_impl else None
 
         def exists(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which values come through a resolver of the project: OmegaConf does not tell in public."""
+"""Finds the values that come through a resolver of the project: OmegaConf has no public way."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _watched(found: Results, hidden: Results | None) -> Iterator[set[str]]:
         def resolve(config: Any, parent: Any, node: Any, args: Any, texts: tuple[str, ...]) -> Any:
             if hidden is not None:
                 return _placeholder(hidden.get((name, texts)))
-            found[name, texts] = None  # it may fail, where only a run can resolve it
+            found[name, texts] = None  # noted even if it fails, as it may outside of runs
             if resolver is None:  # a hook will add it
                 raise UnsupportedInterpolationType(f"Unsupported interpolation type {name}")
             found[name, texts] = resolver(config, parent, node, args, texts)
@@ -77,12 +77,12 @@ def can_tell() -> bool:
 
 
 def _is_own(name: str) -> bool:
-    """Whether a resolver is neither Kedro's nor one of OmegaConf's that just look at the file."""
+    """Whether a resolver may read anything else than the configuration files."""
     return name == "oc.env" or not (name.startswith("oc.") or name in ("globals", "runtime_params"))
 
 
 def _placeholder(result: Any) -> Any:
-    """Stand for a result. It has the same form, since other values may be taken from within."""
+    """Make a placeholder for a result, of the same form: other values may be taken from within."""
     if OmegaConf.is_config(result):
         return OmegaConf.create(_placeholder(OmegaConf.to_container(result)))
     if isinstance(result, dict) and result:

@@ -1,7 +1,7 @@
-"""What Kedro says of itself, and OmegaConf of Kedro.
+"""Silences what Kedro says of itself, and OmegaConf of Kedro.
 
-``kedro run`` tells it, and that is enough: a run of Dagster's would tell it again in each of its
-processes, before the line that somebody looks for.
+``kedro run`` says it once. A run on Dagster would say it again in each of its processes, before
+the line that somebody looks for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import import_module
 def import_kedro() -> None:
     """Import Kedro's project module without its record of which logging configuration it uses."""
     logger = logging.getLogger("kedro.framework.project")
-    nothing = logging.Filter("nobody")  # it lets through what a logger of this name says
+    nothing = logging.Filter("nobody")  # it lets records of this logger through, and no others
     logger.addFilter(nothing)
     try:
         import_module(logger.name)

@@ -1,4 +1,4 @@
-"""Mistakes that show when the entries of ``dagster.yml`` and of the catalog meet."""
+"""Finds entries of ``dagster.yml`` and of the catalog that do not fit to each other."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def check_sensors(
             mistakes.add((*place, "dataset"), message, options.dataset, dynamic)
             continue
         entry = project.catalog.resolve_pattern(datasets[options.dataset].variants[0])
-        if parameter := re.search("<(runtime_params:[^>]*)>", str(entry)):  # as it is planned with
+        if parameter := re.search("<(runtime_params:[^>]*)>", str(entry)):  # the placeholder
             message = f"the catalog entry of {options.dataset!r} depends on ${{{parameter[1]}}},"
             advice = "which no run has that a sensor starts. Give it a default there."
             mistakes.add((*place, "dataset"), f"{message} {advice}")
@@ -102,7 +102,7 @@ def check_references(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
 
 
 def check_loggers(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
-    """Look for loggers whose handlers are not there, or name what is not there."""
+    """Look for handlers that cannot be imported, or that name what is not defined."""
     loggers: dict[KeyPath, LoggerOptions] = {
         ("loggers", name): options for name, options in config.loggers.items()
     }

@@ -50,7 +50,7 @@ def plan_datasets(
 def _plan_dataset(
     name: str, entries: Mapping[str, Mapping[str, Any]], kind_of: KindOfType
 ) -> DatasetPlan:
-    """Plan a dataset, of whose catalog entries there is one for each transcoding."""
+    """Plan a dataset, which has a catalog entry for each of its transcodings."""
     kinds = {variant: _kind(entry, kind_of) for variant, entry in entries.items()}
     variants = sorted(entries, key=lambda variant: kinds[variant] is DatasetKind.TRANSIENT)
     entry, kind, partitioning = entries[variants[0]], kinds[variants[0]], None

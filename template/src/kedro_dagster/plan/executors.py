@@ -1,4 +1,4 @@
-"""Dagster's executors, by their names in ``dagster.yml``, and mistakes in their options."""
+"""Finds executors by their names in ``dagster.yml``, and mistakes in their options."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_executors(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
 
 
 def _check_pods(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
-    """Look for mistakes in the pods of single nodes, if an executor has loaded dagster-k8s."""
+    """Look for mistakes in the pods of nodes, if an executor has imported dagster-k8s."""
     k8s = sys.modules.get("dagster_k8s.job")
     if k8s is None:
         return
@@ -82,7 +82,7 @@ def _check_pods(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
 def _check_options(
     path: KeyPath, schema: Any, options: Mapping[str, Any], mistakes: Mistakes
 ) -> None:
-    """Hold options against Dagster's own schema, and say what is wrong in plain words."""
+    """Check options against Dagster's own schema, and say what is wrong in plain words."""
     for error in _schema_errors(schema, options):
         inner, data, kind = error.stack.levels[3:], error.error_data, error.reason.name
         place = (*path, *inner)

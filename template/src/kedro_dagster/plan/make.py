@@ -22,7 +22,7 @@ from .names import schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning
-from .steps import StepPlanner, find_cycle, group_graph, group_nodes
+from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 
 def make_plan(project: KedroProject) -> ProjectPlan:
@@ -67,7 +67,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
 
 
 def _select_pipelines(project: KedroProject, mistakes: Mistakes) -> dict[str, Pipeline]:
-    """The pipelines of all jobs, filtered, without those of which something is wrong."""
+    """The filtered pipelines of all jobs but those with a mistake."""
     selected = {}
     for job, options in project.config.jobs.items():
         before, names = len(mistakes), options.pipeline.names
@@ -134,7 +134,7 @@ def _plan_jobs(
     for name, pipeline in pipelines.items():
         options = config.jobs[name]
         groups = group_nodes(options.group_by, pipeline, planner.datasets)
-        if cycle := find_cycle(group_graph([group for _, group in groups])):
+        if cycle := cycle_of_groups([group for _, group in groups]):
             path = " -> ".join("+".join(node.name for node in group) for group in cycle)
             message = f"this grouping makes steps wait for each other: {path}."
             advice = "Group by 'pipeline', or leave group_by out."
@@ -169,7 +169,7 @@ def _schedule_of(config: KedroDagsterConfig, job: str) -> SchedulePlan | None:
 
 
 def _loggers_of(config: KedroDagsterConfig, options: JobOptions) -> Mapping[str, LoggerOptions]:
-    """The loggers of a job by name; one that stands in the job is called after its place."""
+    """The loggers of a job by name; one that is written in the job is named by its position."""
     found = {}
     for index, logger in enumerate(options.loggers):
         if isinstance(logger, LoggerOptions):

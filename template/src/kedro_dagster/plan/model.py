@@ -32,7 +32,7 @@ Nodes: TypeAlias = tuple[Node, ...]
 
 
 class DatasetKind(Enum):
-    """What becomes of a dataset's data."""
+    """What becomes of the data of a dataset."""
 
     PERSISTED = "persisted"
     TRANSIENT = "transient"
@@ -233,7 +233,7 @@ class ProjectPlan:
 
     @property
     def hidden_values(self) -> list[Any]:
-        """The parameters that came through a resolver, but for those that hold others."""
+        """The parameters that came through a resolver, except those that hold others."""
         hidden = (self.parameters[name] for name in self.hidden_parameters)
         return [value for value in hidden if not isinstance(value, Mapping)]
 
@@ -254,7 +254,7 @@ class ProjectPlan:
         return {step.name: step.settings.timeout for step in steps if step.settings.timeout}
 
     def nodes_to_recover(self, job: JobPlan, steps: Iterable[StepPlan]) -> Nodes:
-        """The nodes that must run again, before steps whose transient inputs are lost."""
+        """The nodes that must run again before some steps, since their transient inputs are lost."""
         steps = tuple(steps)
         own = {node for step in steps for node in step.nodes}
         transient = frozenset(
@@ -281,7 +281,7 @@ def data_outputs(node: Node) -> Iterator[str]:
 
 
 def nodes_making(nodes: Sequence[Node], wanted: set[str], transient: frozenset[str]) -> Nodes:
-    """Of nodes in order, those that make some datasets, by way of transient ones."""
+    """Of nodes in order, those that make some datasets, and the transient inputs of these."""
     needed = []
     for node in reversed(nodes):
         if wanted.intersection(data_outputs(node)):

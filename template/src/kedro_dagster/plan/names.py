@@ -1,7 +1,8 @@
 """Names in Dagster: of datasets, steps and ops, and of the resources.
 
 A name depends on what the thing is, never on what else there is: run config and history refer to
-it. So a name that another thing might have too always carries a digest of what it is.
+it. So a name that another thing might have too always carries a digest of what it is. The one
+exception are two nodes of one name: else the steps of all nodes would carry a digest.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def key_identifier(key: str) -> str:
 
 def op_name(job: str, step: str) -> str:
     """The name of the op of a job's step, which no op of another job and of no asset has."""
-    prefix = digest(job) if "__" in f"{job}_" else job  # so that it ends at the first "__"
+    prefix = digest(job) if "__" in f"{job}_" else job  # it must end at the first "__"
     return f"{prefix}__{step}__op"
 
 
@@ -63,9 +64,6 @@ def schedule_name(job: str) -> str:
 
 
 KEDRO = "kedro"
-
 KEDRO_IO_MANAGER = "kedro_io_manager"
-
 IO_MANAGER = "io_manager"
-
 TRANSIENT_IO_MANAGER = "kedro_transient_io_manager"

@@ -33,7 +33,7 @@ class _Choice(NamedTuple):
 class NodeOptionsResolver:
     """Finds the settings of steps: each one from the most specific key that gives it.
 
-    ``mistakes`` has the keys that mean no node.
+    ``mistakes`` has the keys for which there is no node.
     """
 
     def __init__(self, entries: Mapping[str, NodeOptions], pipelines: Iterable[Pipeline]) -> None:
@@ -58,8 +58,8 @@ class NodeOptionsResolver:
     def settings_of(self, nodes: Nodes, mistakes: dict[KeyPath, str]) -> StepSettings:
         """Find the settings of the nodes that share a step.
 
-        What a node has only from a pattern for all of them, ``*``, yields to what another one has
-        for itself. Else they must agree; where they do not, that is added to the mistakes.
+        A value from the pattern ``*`` yields to one that another node of the step has from any other
+        key. Otherwise the nodes must agree, and a difference is added to the mistakes.
         """
         found: dict[KeyPath, tuple[Node, _Choice]] = {}
         for node in nodes if self._values else ():
@@ -82,7 +82,7 @@ class NodeOptionsResolver:
         return StepSettings(tags=tuple(tags), **others)
 
     def _of_node(self, node: Node, mistakes: dict[KeyPath, str]) -> dict[KeyPath, _Choice]:
-        """The settings of a node, each under the keys that lead to it from the node's own."""
+        """The settings of a node, by their key path within an entry of ``nodes``."""
         found: dict[KeyPath, _Choice] = {}
         for rank, key in sorted(self._matching(node), reverse=True):
             for path, value in self._values[key].items():
@@ -105,7 +105,7 @@ class NodeOptionsResolver:
 
 
 def _keys(node: Node) -> dict[str, tuple[int, int]]:
-    """The keys under ``nodes`` that mean a node, but for patterns, and how specific each is."""
+    """The keys under ``nodes`` that mean a node, except patterns, and how specific each is."""
     return {
         **{f"tag:{tag}": (_TAG, 0) for tag in node.tags},
         **{
@@ -118,7 +118,7 @@ def _keys(node: Node) -> dict[str, tuple[int, int]]:
 
 
 def _settings(options: NodeOptions) -> Iterator[tuple[KeyPath, Any]]:
-    """What is given, each tag being a setting of its own."""
+    """The settings that are given. Each tag is a setting of its own."""
     for name in options.model_fields_set - {"tags"}:
         yield (name,), getattr(options, name)
     for tag, value in options.tags.items():

@@ -38,7 +38,7 @@ def config_schema(
 
 
 class ParameterType(type(dg.Field(dg.Any).config_type)):  # type: ignore[misc]  # it is not public
-    """Dagster's ``Any``, which refuses a value that cannot be read back when a run is launched."""
+    """Dagster's ``Any``, but at launch it refuses a value that cannot be read back."""
 
     def __init__(self, name: str, original: Any) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ParameterType(type(dg.Field(dg.Any).config_type)):  # type: ignore[misc]  
         self._original = original
 
     def post_process(self, value: Any) -> Any:
-        """Look at a value; it is read where the node runs."""
+        """Check a value; the step reads it."""
         from_config(value, self._original, self._name)
         return value
 
@@ -67,7 +67,7 @@ def flatten_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hidden_names(names: Iterable[str], paths: Collection[KeyPath]) -> frozenset[str]:
-    """Of all parameters, those that are hidden, hold one that is, or are part of one."""
+    """Find the parameters that are hidden, hold a hidden one, or are part of one."""
     if () in paths:
         return frozenset(names)
     hidden = {f"params:{'.'.join(path)}" for path in paths}
@@ -106,7 +106,7 @@ def assign(parameters: dict[Any, Any], path: str, value: Any) -> bool:
 
 
 def to_config(value: Any) -> Any:
-    """Write a parameter in JSON: other keys and values than JSON has become text."""
+    """Write a parameter in JSON. Keys and values that JSON does not have become text."""
     if _is_numpy_number(value):
         value = value.item()
     if isinstance(value, Mapping):
@@ -121,7 +121,7 @@ def to_config(value: Any) -> Any:
 
 
 def from_config(value: Any, original: Any, name: str = "") -> Any:
-    """Read a parameter back from JSON, after the model of the value that stood there before."""
+    """Read a parameter back from JSON, with the types of the project's own value."""
     if isinstance(value, Mapping) and isinstance(original, Mapping):
         keys = {str(key): key for key in original}
         return {
@@ -172,7 +172,7 @@ def _is_numpy_number(value: Any) -> bool:
 
 
 def _fits(value: Any, original: Any) -> bool:
-    """Whether a number of JSON's can be one of numpy's: it would cut 0.5 off to an integer."""
+    """Whether a JSON number can be one of this numpy type, which would cut 0.5 to an integer."""
     kind = int if isinstance(original, Integral) else (int, float)
     return isinstance(value, kind) and not isinstance(value, bool)
 

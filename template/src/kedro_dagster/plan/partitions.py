@@ -18,7 +18,7 @@ from .model import DatasetKind, Datasets, Nodes, data_inputs, data_outputs, part
 
 
 def driving_dataset(node: Node, datasets: Datasets) -> tuple[str, Partitioning] | None:
-    """The dataset whose partitions a node runs for, one at a time; none where it wants them all.
+    """The dataset whose partitions a node runs for, one at a time; ``None`` if it takes all.
 
     It is one that the node writes, or one that it reads where it writes no data.
     """
@@ -63,7 +63,7 @@ def _scope_of_input(
     keys: tuple[str, ...],
     store: dg.DagsterInstance | None,
 ) -> PartitionScope:
-    """The partitions of a dataset from which some partitions of others are made."""
+    """Find the partitions of a dataset that are read to write some partitions of others."""
     mappings = {target: partitioning.mapping_to(target) for target in written}
     wants_all = any(isinstance(one, dg.AllPartitionMapping) for one in mappings.values())
     if wants_all or not keys:
@@ -102,7 +102,7 @@ def steps_per_partition(
 def job_partitioning(
     options: JobOptions, pipeline: Pipeline, datasets: Datasets
 ) -> tuple[Partitioning | None, bool]:
-    """The partitions of which a run of a job takes one, and whether its nodes fan out instead."""
+    """The partitions of which a run takes one, and whether the job fans out instead."""
     leaders = dict(filter(None, (driving_dataset(node, datasets) for node in pipeline.nodes)))
     names = list(dict.fromkeys(map(strip_transcoding, sorted(pipeline.datasets()))))
     involved = partitioned_in((name for name in names if name in datasets), datasets)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from typing import Any, TypeAlias
 
 from kedro.pipeline import Pipeline
@@ -65,7 +66,7 @@ class StepPlanner:
             for keys, scopes in fan:
                 step = "__".join((name, *map(key_identifier, keys)))
                 steps.append(StepPlan(step, group, _inputs(group), outputs, scopes, keys, settings))
-            if fan[0][0]:  # a step that ends when all that give a nothing dataset have
+            if fan[0][0]:  # a gather step for each nothing dataset
                 steps += (
                     StepPlan(f"{identifier(name)}__all", (), (name,), (name,))
                     for name in outputs
@@ -86,7 +87,7 @@ class StepPlanner:
         for pipeline in sorted(pipelines, key=lambda pipeline: -len(pipeline.nodes)):
             if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
                 continue
-            for group in merge_cycles(group_by_memory(pipeline.nodes, self.datasets), pipeline):
+            for group in _merge_cycles(group_by_memory(pipeline.nodes, self.datasets), pipeline):
                 sources = self._upstream(group)
                 upstream = {asset: sources[asset] for asset in sources if asset not in made}
                 made.update(upstream)
@@ -124,7 +125,7 @@ class StepPlanner:
         return {name: tuple(sources[name]) for name in sources if self.datasets[name].persisted}
 
     def _same_partitions(self, upstream: Sources) -> list[Sources]:
-        """Divide assets, as one step of Dagster's has one kind of partitions."""
+        """Divide assets by their partitions: a step in Dagster can have only one kind of them."""
         parts: list[tuple[Any, Sources]] = []
         for asset, sources in upstream.items():
             partitioning = self.datasets[asset].partitioning
@@ -137,7 +138,7 @@ class StepPlanner:
 
 
 def _names_in(group: Nodes, names_of: Callable[[Node], Iterable[str]]) -> list[str]:
-    """The names that the nodes of a group have of datasets, each once."""
+    """The datasets that the nodes of a group read or write, each once."""
     return list(dict.fromkeys(name for node in group for name in names_of(node)))
 
 
@@ -148,7 +149,7 @@ def _inputs(group: Nodes) -> tuple[str, ...]:
 
 
 def _names(steps: Sequence[StepPlan], reserved: Iterable[str]) -> list[str]:
-    """The names of steps; of those that have one name after all, each has a digest behind it."""
+    """The names of steps. Those of two nodes of one name each have a digest behind it."""
     counts = Counter([*reserved, *(step.name for step in steps)])
     return [
         with_digest(step.name, *(node.name for node in step.nodes), *step.keys, *step.outputs)
@@ -194,25 +195,18 @@ def group_label(nodes: Nodes) -> str:
     """A label for a group of nodes: the name of its node, or from its first to its last one."""
     if len(nodes) == 1:
         return str(nodes[0].name)
-    first, *_, last = Pipeline(nodes).nodes  # in an order of their own, whatever stands around them
+    first, *_, last = Pipeline(nodes).nodes  # an order that does not depend on other nodes
     return f"{first.name}_to_{last.name}"
 
 
-def group_graph(groups: Sequence[Nodes]) -> dict[Nodes, set[Nodes]]:
-    """For each group, the groups it reads from."""
-    producer = {name: group for group in groups for name in _names_in(group, data_outputs)}
-    return {
-        group: {
-            producer[name]
-            for name in _names_in(group, data_inputs)
-            if name in producer and producer[name] is not group
-        }
-        for group in groups
+def find_cycle(steps: Iterable[tuple[Iterable[str], Iterable[str]]]) -> list[int]:
+    """Of steps, by what each reads and writes, find the places of some that wait for each other."""
+    steps = list(steps)
+    maker = {name: place for place, (_, writes) in enumerate(steps) for name in writes}
+    graph = {
+        place: {maker[name] for name in reads if maker.get(name, place) != place}
+        for place, (reads, _) in enumerate(steps)
     }
-
-
-def find_cycle(graph: Mapping[Any, Iterable[Any]]) -> list[Any]:
-    """Find nodes of a graph that wait for each other, if there are any."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -220,9 +214,15 @@ def find_cycle(graph: Mapping[Any, Iterable[Any]]) -> list[Any]:
     return []
 
 
-def merge_cycles(groups: list[Nodes], pipeline: Pipeline) -> list[Nodes]:
+def cycle_of_groups(groups: Sequence[Nodes]) -> list[Nodes]:
+    """Find groups that wait for each other, if there are any."""
+    names = ((_names_in(group, data_inputs), _names_in(group, data_outputs)) for group in groups)
+    return [groups[place] for place in find_cycle(names)]
+
+
+def _merge_cycles(groups: list[Nodes], pipeline: Pipeline) -> list[Nodes]:
     """Join groups that wait for each other: a step cannot wait for its own middle."""
-    while cycle := find_cycle(group_graph(groups)):
+    while cycle := cycle_of_groups(groups):
         members = {node for group in cycle for node in group}
         groups = [group for group in groups if members.isdisjoint(group)]
         groups.append(tuple(node for node in pipeline.nodes if node in members))
@@ -235,18 +235,6 @@ def _without_cycles(steps: list[AssetStepPlan]) -> list[AssetStepPlan]:
     One pipeline may read what another writes and the other way round, as long as they are two
     jobs; assets cannot, so those of the smaller pipeline are only recorded when its job runs.
     """
-    while True:
-        maker = {asset: index for index, step in enumerate(steps) for asset in step.upstream}
-        graph = {
-            index: {
-                maker[source]
-                for sources in step.upstream.values()
-                for source in sources
-                if maker.get(source, index) != index
-            }
-            for index, step in enumerate(steps)
-        }
-        cycle = find_cycle(graph)
-        if not cycle:
-            return steps
+    while cycle := find_cycle((chain(*step.upstream.values()), step.upstream) for step in steps):
         del steps[max(cycle)]
+    return steps

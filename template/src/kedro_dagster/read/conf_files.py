@@ -1,4 +1,4 @@
-"""The project's configuration files: their content, and in which of them a key stands."""
+"""Reads the project's configuration files, and finds in which of them a key stands."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
 
 
 def _without_credentials(entry: Any) -> Any:
-    """Leave out the names of credentials: these are read when a run starts."""
+    """Leave credentials out of an entry: a run reads them when it starts."""
     if not isinstance(entry, dict):
         return entry
-    if not isinstance(entry.get("credentials"), str):  # they are written in place
+    if not isinstance(entry.get("credentials"), str):  # not a name, but the credentials
         remember(entry.get("credentials"))
     return {
         key: _without_credentials(value) for key, value in entry.items() if key != "credentials"
@@ -106,15 +106,15 @@ def _dagster_section(loader: AbstractConfigLoader, files: Sequence[Path]) -> Map
     except (KeyError, MissingConfigException):
         if hasattr(loader, "config_patterns") or not files:
             raise
-        # A loader that is not derived from Kedro's need not know this kind of file. It is read
-        # as Kedro does where nobody says how: the sections of the file that wins replace others
+        # A loader that is not derived from Kedro's need not know this kind of file. So it is read
+        # here, by Kedro's default rule: a section replaces the same one of an earlier file
         for file in reversed(files):
             content.update(yaml.safe_load(file.read_text("utf-8")) or {})
     return content
 
 
 def _patterns_of(kind: str) -> list[str]:
-    """The patterns that Kedro has for a kind of configuration where nobody gives others."""
+    """Kedro's default patterns for the files of a kind of configuration."""
     return [f"{kind}*", f"{kind}*/**", f"**/{kind}*"]
 
 
@@ -146,7 +146,7 @@ def _files_in(loader: AbstractConfigLoader, env: str, kind: str) -> list[Path]:
 
 
 def _environments(loader: AbstractConfigLoader) -> list[str]:
-    """The configuration folders, the one that wins first; empty names mean the folder itself."""
+    """The environments, the one that wins first. An empty name means ``conf`` itself."""
     base = str(getattr(loader, "base_env", "base"))
     env = loader.env or str(getattr(loader, "default_run_env", "local"))
     return list(dict.fromkeys([env, base]))

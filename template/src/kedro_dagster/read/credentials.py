@@ -28,20 +28,20 @@ _pattern = re.compile(_IN_URL)
 
 
 def remember(credentials: Any) -> None:
-    """From now on, show no text that stands in some credentials, however deep."""
+    """Hide each text in some credentials from now on, however deep it stands."""
     _add(_texts_in(credentials))
     remember_urls(credentials)
 
 
 def remember_urls(config: Any) -> None:
-    """From now on, show no password of a URL in some configuration, and no query."""
+    """Hide the passwords and queries of URLs in some configuration from now on."""
     urls = [text for text in _texts_in(config) if "://" in text]
     _add(unquote(password) for url in urls for password in _PASSWORD_IN_URL.findall(url))
     _add(url.partition("?")[2] for url in urls)  # it may be a signature
 
 
 def _add(texts: Iterable[str]) -> set[str]:
-    """Hide some texts, and say which were not hidden before."""
+    """Hide some texts; return those that were not hidden before."""
     patterns = {}
     for text in texts:
         for form in {text, repr(text)[1:-1], quote(text, safe=""), quote_plus(text)}:
@@ -85,7 +85,7 @@ def _texts_in(config: Any) -> Iterator[str]:
 
 
 def redact(text: str) -> str:
-    """Leave credentials out of a text, and what stands before the host in a URL."""
+    """Replace credentials in a text, and what stands before the host in a URL."""
     return _pattern.sub(_SHOWN_INSTEAD, text)
 
 
@@ -96,7 +96,7 @@ def tells_credentials(content: bytes) -> bool:
 
 
 def redact_path(path: str) -> str:
-    """Leave out of a path what stands before the host, and its query, which may be a signature.
+    """Replace what stands before the host in a path, and its query, which may be a signature.
 
     Kedro cuts off the protocol of most paths, but local ones are absolute.
     """
@@ -113,7 +113,7 @@ def redact_path(path: str) -> str:
 
 @cache
 def _redact_log_records() -> None:
-    """Leave credentials out of what this process logs, for whatever handler."""
+    """Replace credentials in what this process logs, before any handler sees it."""
     make = logging.getLogRecordFactory()
 
     def make_redacted(*args: Any, **options: Any) -> logging.LogRecord:
@@ -135,9 +135,9 @@ def _redact_log_records() -> None:
 
 @contextmanager
 def redacted_errors(values: Any = ()) -> Iterator[None]:
-    """Raise another error in the place of one that tells credentials: Dagster stores it whole.
+    """Replace an error that tells credentials: Dagster stores errors whole.
 
-    Other values are hidden for just as long, also in logs.
+    The given values are hidden too, also in logs, until the block ends.
     """
     added = _add(_texts_in(values))
     try:

@@ -37,7 +37,7 @@ GroupBy = Literal["memory", "namespace", "pipeline"]
 
 
 class Options(BaseModel):
-    """Base of the models of ``dagster.yml``: frozen, and no key is let through unread."""
+    """Base of the models of ``dagster.yml``: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, coerce_numbers_to_str=True
@@ -155,8 +155,8 @@ LoggerReference = Annotated[_Name | Annotated[LoggerOptions, Tag("options")], _B
 class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
-    The executor, the schedule and the loggers are named, or written in place. By default each node
-    is a step of its own, static partitions fan out, and of all others a run takes one.
+    The executor, the schedule and the loggers are given by name or in place. By default each node
+    is a step, static partitions fan out, and of other partitions a run takes one.
     """
 
     pipeline: PipelineOptions
@@ -185,7 +185,7 @@ class RetryOptions(Options):
 
 
 class NodeOptions(Options):
-    """How Dagster runs some nodes; ``null`` takes a setting away that they have from elsewhere."""
+    """How Dagster runs some nodes; ``null`` removes a setting that another key gives them."""
 
     retry_policy: RetryOptions | None = None
     pool: Pool | None = None

@@ -1,4 +1,4 @@
-"""What Dagster stores must not hold: values that came through a resolver of the project's own."""
+"""Finds values that came through a resolver of the project's own: Dagster must not store them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def hidden_paths(
 ) -> frozenset[KeyPath]:
     """Find the values of a configuration that a resolver gave, such as one that reads a vault.
 
-    The configuration is read once more, with placeholders for what resolvers gave. What then
-    differs came through one, also where it is part of a text or taken from another place.
+    The configuration is read once more, with placeholders for what resolvers gave. A value that
+    differs then came through one, even as a part of a text or from another place in the file.
     """
     if not can_tell():
         return _EVERYTHING
@@ -30,12 +30,12 @@ def hidden_paths(
     try:
         other = kedro_door.planning_config_loader(str(loader.conf_source), loader.env, results)
         return frozenset(_differences(content, kedro_door.read_leniently(other, kind)))
-    except Exception:  # noqa: BLE001  # whatever cannot do with a placeholder
+    except Exception:  # noqa: BLE001  # something does not work with a placeholder
         return _EVERYTHING
 
 
 def without_hidden(value: Any, path: KeyPath, hidden: Collection[KeyPath]) -> Any:
-    """Leave out of a value what came through a resolver, or is part of what did."""
+    """Remove from a value what came through a resolver, or is part of what did."""
 
     def shown(items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         for key, inner in items:
@@ -58,5 +58,5 @@ def _differences(value: Any, other: Any, path: KeyPath = ()) -> Iterator[KeyPath
     elif isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
         for index, pair in enumerate(zip(value, other, strict=True)):
             yield from _differences(*pair, (*path, str(index)))
-    elif repr(value) != repr(other):  # so that 1 is not true, and a NaN is one
+    elif repr(value) != repr(other):  # for which 1 and true differ, and two NaN do not
         yield path

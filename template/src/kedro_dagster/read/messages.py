@@ -15,7 +15,7 @@ from .dagster_yml import KedroDagsterConfig
 def parse_config(
     raw: Mapping[str, Any],
 ) -> tuple[KedroDagsterConfig, list[tuple[KeyPath, str]]]:
-    """Read ``dagster.yml``, setting aside the entries that cannot be read."""
+    """Read ``dagster.yml`` without the entries that cannot be read, and say what is wrong there."""
     content = {
         str(section): (
             {str(name): entry for name, entry in entries.items()}
@@ -43,7 +43,7 @@ def parse_config(
 
 
 def _place_in_file(detail: ErrorDetails, content: Any) -> KeyPath:
-    """Leave out of a Pydantic location what is no key of the file, such as a union's branch."""
+    """The keys in a Pydantic location; it also names other things, such as a union's branch."""
     place: list[str] = []
     for key in detail["loc"]:
         inside = isinstance(content, Mapping) and key in content

@@ -48,7 +48,7 @@ class Partitioning:
         found = (mapping for pattern, mapping in self.mappings.items() if parse(pattern, name))
         return next(found, None)
 
-    # Kept, so that to ask for each of n keys does not take n times n steps
+    # These are cached: to build them for each of n keys would take n times n steps
 
     @cached_property
     def static_keys(self) -> frozenset[str]:
@@ -57,7 +57,7 @@ class Partitioning:
 
     @cached_property
     def sources(self) -> Mapping[int, Mapping[str, list[str]]]:
-        """By static mapping and key of the dataset that is written, the keys it is made from."""
+        """By the id of a static mapping and a downstream key, the upstream keys that it is made from."""
         found: dict[int, dict[str, list[str]]] = {}
         for mapping in self.mappings.values():
             if type(mapping) is dg.StaticPartitionMapping:
@@ -137,7 +137,7 @@ def _build(config: Any, where: KeyPath, *bases: type) -> Any:
         raise BadValueError(where, f"{path} does not take these arguments: {error}") from error
 
 
-# No other class is made of what stands in a catalog: it would run at load, whatever it does
+# A catalog may name no other class: its code would run at load, whatever it does
 _PARTS = (dg.PartitionsDefinition, dg.PartitionMapping, dg.DimensionPartitionMapping)
 
 _TABLES: Mapping[str, type] = {
@@ -182,13 +182,13 @@ def _checked_keys(keys: Any, where: KeyPath) -> list[str]:
 def all_keys(
     definition: dg.PartitionsDefinition[str], store: dg.DagsterInstance | None = None
 ) -> tuple[str, ...]:
-    """All keys that there are now."""
+    """All keys that exist now."""
     with dg.partition_loading_context(dynamic_partitions_store=store):
         return tuple(definition.get_partition_keys(dynamic_partitions_store=store))
 
 
 def typed_keys(definition: dg.PartitionsDefinition[str], keys: Iterable[str]) -> tuple[str, ...]:
-    """Read keys as their definition has them: those of several dimensions know their parts."""
+    """Make the keys of a definition from text: a key of several dimensions knows its parts."""
     if isinstance(definition, dg.MultiPartitionsDefinition):
         return tuple(definition.get_partition_key_from_str(str(key)) for key in keys)
     return tuple(keys)

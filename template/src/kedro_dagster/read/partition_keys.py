@@ -52,7 +52,7 @@ def check_layout(layout: str, dimensions: Sequence[str]) -> None:
 
 
 def check_part(layout: str, name: str, part: str, *where: str) -> None:
-    """Refuse a dimension's part of a key that could make the path of another key."""
+    """Refuse a part of a key, of one dimension, by which two keys could have one path."""
     check_key(part, *where)
     for character in ("/", "\\", _separators(layout).get(name, "/")):
         if character in part:
@@ -85,9 +85,9 @@ def _fields(layout: str) -> list[str]:
 
 
 def _separators(layout: str) -> dict[str, str]:
-    """The character behind each dimension, so that a path can be read back from left to right.
+    """The character behind each dimension, by which a path could be read from left to right.
 
-    The last dimension needs none: all others are known when it is read.
+    The last dimension needs none: what remains is its part.
     """
     pieces = list(Formatter().parse(layout))
     found: dict[str, str] = {}

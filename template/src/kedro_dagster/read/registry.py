@@ -32,15 +32,15 @@ def pipelines_of_jobs(config: KedroDagsterConfig) -> set[str]:
 def load_pipelines(
     package: str, wanted: set[str], call_hooks: Callable[[], None]
 ) -> tuple[dict[str, Pipeline], dict[str, str]]:
-    """Load the pipelines that jobs name; of those that are missing, the modules that fail.
+    """Load the pipelines that jobs name, and find modules that fail for those that are missing.
 
-    ``kedro run`` loads the registry when hooks have been called. Most projects do not need that,
-    and a hook may take its time, so hooks are called only where it fails without.
+    ``kedro run`` loads the registry after it has called hooks. Most projects do not need that, and
+    hooks may be slow, so they are called only where the registry fails without.
     """
     try:
         pipelines = _load(package, wanted)
         failures = _failures(package, wanted, pipelines)
-        # What is not installed, a hook does not bring
+        # No hook installs a package
         reasons = [one for one in failures.values() if not one.startswith("ModuleNotFoundError")]
         if not (reasons and _has_hooks()):
             return pipelines, failures
@@ -74,9 +74,9 @@ def _has_hooks() -> bool:
 
 
 def _load(package: str, wanted: set[str]) -> dict[str, Pipeline]:
-    """Import no other pipelines than these, as ``kedro run`` does with a Kedro that can.
+    """Import only these pipelines, as ``kedro run`` does, if this Kedro can.
 
-    A registry may make a pipeline out of others: it has no module of its own, and all are loaded.
+    All are loaded where one has no module of its own: a registry may make it out of others.
     """
     if hasattr(registered_pipelines, "set_requested"):
         if wanted <= _modules(package).keys():
@@ -95,7 +95,7 @@ def load_registry(package: str) -> dict[str, Pipeline]:
         return dict(registered_pipelines)
     except Exception as error:
         message = f"The pipelines of {package!r} cannot be loaded: {describe_cause(error)}"
-        # A registry may want what find_pipelines() has left out with a warning
+        # A registry may index what find_pipelines() has left out with a warning
         for module, reason in _import_failures(_modules(package).values()).items():
             message += f"; module {module} fails on import: {reason}"
         raise PipelineLoadError(message) from error

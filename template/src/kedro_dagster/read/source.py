@@ -46,7 +46,7 @@ class ProjectSource:
         return str(self.path / settings.CONF_SOURCE)
 
     def call_hooks(self) -> None:
-        """Create a context as ``kedro run`` does, by which the project's hooks are called."""
+        """Call the project's hooks as ``kedro run`` does: create a context."""
         kedro_door.open_session(
             project_path=str(self.path),
             package_name=self.package_name,
@@ -87,12 +87,12 @@ class ProjectSource:
 
     @cached_property
     def _imported(self) -> dict[int, Node]:
-        """What runs for the nodes of outlines, by their identity: Kedro's equality is less."""
+        """The nodes that run for those of outlines, by id: to Kedro, different nodes may be equal."""
         return {}
 
 
 class OutlinedNode(Node):
-    """A node of a pipeline that is not imported: all that a plan asks of it."""
+    """A node of a pipeline that is not imported; it has all that a plan asks for."""
 
     def __init__(self, *, name: str, text: str, **wiring: Any) -> None:
         super().__init__(_not_imported, **wiring)
@@ -118,7 +118,7 @@ def send_outlines_to_runs(package_name: str, pipelines: Mapping[str, Pipeline]) 
 
 
 def dump(pipelines: Mapping[str, Pipeline]) -> str:
-    """Write pipelines down; a node that several of them hold is one in what is read."""
+    """Write pipelines as text; a node that several of them share stays one node."""
     nodes = {id(node): node for pipeline in pipelines.values() for node in pipeline.nodes}
     places = {identity: place for place, identity in enumerate(nodes)}
     outlines = [
@@ -137,7 +137,7 @@ def dump(pipelines: Mapping[str, Pipeline]) -> str:
 
 
 def load_outlines(package_name: str) -> dict[str, Pipeline]:
-    """Read what the code server has written; nothing in any other process."""
+    """Read what the code server has sent; empty in any process but that of a run."""
     text = handed_over(f"kedro_dagster/{package_name}")
     if text is None:
         return {}

@@ -87,7 +87,7 @@ def _pool(value: str) -> str:
 
 
 def _op_tags(value: dict[str, Any]) -> dict[str, str | None]:
-    """Write tags as Dagster does: what is no text becomes JSON."""
+    """Check tags, and write them as Dagster does: what is no text becomes JSON."""
     for key in value:
         if key == "dagster/concurrency_key":
             raise ValueError(f"{key!r} is no tag to set here. Write a 'pool' instead.")
@@ -115,7 +115,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _by_name(value: Any) -> Any:
-    """A list is as good as names that nobody uses."""
+    """Write a list as a mapping: nobody uses the names."""
     return dict(enumerate(value)) if isinstance(value, list) else value
 
 
