@@ -254,7 +254,7 @@ class ProjectPlan:
         return {step.name: step.settings.timeout for step in steps if step.settings.timeout}
 
     def nodes_to_recover(self, job: JobPlan, steps: Iterable[StepPlan]) -> Nodes:
-        """The nodes that must run again before some steps, since their transient inputs are lost."""
+        """The nodes that must run again before some steps whose transient inputs are lost."""
         steps = tuple(steps)
         own = {node for step in steps for node in step.nodes}
         transient = frozenset(

@@ -58,8 +58,8 @@ class NodeOptionsResolver:
     def settings_of(self, nodes: Nodes, mistakes: dict[KeyPath, str]) -> StepSettings:
         """Find the settings of the nodes that share a step.
 
-        A value from the pattern ``*`` yields to one that another node of the step has from any other
-        key. Otherwise the nodes must agree, and a difference is added to the mistakes.
+        A value from the pattern ``*`` yields to one that another node of the step has from any
+        other key. Otherwise the nodes must agree, and a difference is added to the mistakes.
         """
         found: dict[KeyPath, tuple[Node, _Choice]] = {}
         for node in nodes if self._values else ():

@@ -30,7 +30,7 @@ class Mistakes:
     def add(
         self, path: KeyPath, message: str, value: str = "", allowed: Collection[str] | None = None
     ) -> None:
-        """Add a mistake in ``dagster.yml``, with the allowed values that are close to the given one."""
+        """Add a mistake in ``dagster.yml``, with the allowed values that are close to its value."""
         if allowed is not None:
             message = self._hints.add_to(message, value, allowed)
         self._found.append(Mistake(self._dagster_files.file_of(path), path, message))

@@ -57,7 +57,7 @@ class Partitioning:
 
     @cached_property
     def sources(self) -> Mapping[int, Mapping[str, list[str]]]:
-        """By the id of a static mapping and a downstream key, the upstream keys that it is made from."""
+        """The upstream keys by the id of a static mapping and a downstream key."""
         found: dict[int, dict[str, list[str]]] = {}
         for mapping in self.mappings.values():
             if type(mapping) is dg.StaticPartitionMapping:

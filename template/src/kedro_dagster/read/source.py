@@ -87,7 +87,7 @@ class ProjectSource:
 
     @cached_property
     def _imported(self) -> dict[int, Node]:
-        """The nodes that run for those of outlines, by id: to Kedro, different nodes may be equal."""
+        """The nodes that run for those of outlines, by id: to Kedro, two of them may be equal."""
         return {}
 
 
