@@ -60,7 +60,7 @@ def versioned(tmp_path: Path) -> JSONDataset:
     return JSONDataset(filepath=str(tmp_path / "data.json"), version=Version(None, "run"))
 
 
-def open_session(tmp_path: Path) -> KedroSession:
+def open_session(tmp_path: Path, **more: Any) -> KedroSession:
     return door.open_session(
         project_path=str(tmp_path),
         package_name="shop",
@@ -68,6 +68,7 @@ def open_session(tmp_path: Path) -> KedroSession:
         run_id="id",
         env="test",
         runtime_params={"rate": 2},
+        **more,
     )
 
 
@@ -119,6 +120,14 @@ def test_a_context_outside_of_runs_is_refused_that_would_read_as_a_run_does(
     monkeypatch.delattr(KedroSession, "_get_config_loader")
     with refused("_get_config_loader"):
         door.context_outside_of_runs(str(tmp_path), "shop", str(tmp_path / "conf"), None)
+
+
+def test_a_session_is_refused_whose_configuration_cannot_have_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(KedroSession, "_get_config_loader")
+    with refused("_get_config_loader"):
+        open_session(tmp_path, values={("parameters", "rate"): 2})
 
 
 @pytest.mark.parametrize("name", ["_get_catalog", "_get_parameters"])
