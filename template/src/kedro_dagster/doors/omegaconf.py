@@ -26,18 +26,8 @@ _one_at_a_time = threading.RLock()
 @contextmanager
 def own_resolvers(found: Results, hidden: Results | None = None) -> Iterator[set[str]]:
     """Note what the project's own resolvers give, or give placeholders for what is hidden."""
-    with _one_at_a_time, _watched(found, hidden) as asked:
-        yield asked
-
-
-@contextmanager
-def _watched(found: Results, hidden: Results | None) -> Iterator[set[str]]:
-    plain = {name: vars(OmegaConf).get(name) for name in (_FIND_RESOLVER, "has_resolver")}
-    asked: set[str] = set()
-    if (find := plain[_FIND_RESOLVER]) is None:
-        yield asked
-        return
     thread = threading.get_ident()  # another one reads its configuration as it is
+    asked: set[str] = set()
 
     def find_watched(name: str) -> Callable[..., Any] | None:
         asked.add(name)
@@ -56,13 +46,19 @@ def _watched(found: Results, hidden: Results | None) -> Iterator[set[str]]:
 
         return resolve
 
-    setattr(OmegaConf, _FIND_RESOLVER, staticmethod(find_watched))
-    OmegaConf.has_resolver = staticmethod(lambda name: find.__func__(name) is not None)  # type: ignore[method-assign]
-    try:
-        yield asked
-    finally:
-        for name, method in plain.items():
-            setattr(OmegaConf, name, method)
+    with _one_at_a_time:
+        plain = {name: vars(OmegaConf).get(name) for name in (_FIND_RESOLVER, "has_resolver")}
+        find: Any = plain[_FIND_RESOLVER]
+        if find is None:  # see can_tell
+            yield asked
+            return
+        setattr(OmegaConf, _FIND_RESOLVER, staticmethod(find_watched))
+        OmegaConf.has_resolver = staticmethod(lambda name: find.__func__(name) is not None)  # type: ignore[method-assign]
+        try:
+            yield asked
+        finally:
+            for name, method in plain.items():
+                setattr(OmegaConf, name, method)
 
 
 @cache

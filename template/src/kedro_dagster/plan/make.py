@@ -95,8 +95,9 @@ def _filter(job: str, options: JobOptions, pipeline: Pipeline, mistakes: Mistake
     filters = {key: values for key, values in options.pipeline.filters.items() if values}
     for key, values in filters.items():
         allowed = _allowed_values(pipeline, key)
-        for value in (value for value in values if value not in allowed):
-            mistakes.add((*place, key), f"{value!r} is not in the pipeline.", value, allowed)
+        for value in values:
+            if value not in allowed:
+                mistakes.add((*place, key), f"{value!r} is not in the pipeline.", value, allowed)
     if len(mistakes) == before:
         try:
             pipeline = pipeline.filter(**filters) if filters else pipeline
