@@ -36,7 +36,7 @@ WAYS = [
 @pytest.fixture(scope="module")
 def runs(server: Server) -> Callable[[str, str], Run]:
     """Launch a run in each way, all at once; gives one of them when it has ended."""
-    schedule = server.start_schedule("minutely")
+    schedule = server.start_schedule("scheduled_schedule")
     launched: dict[tuple[str, str], str] = {}
     backfills: dict[str, str] = {}
     for executor in EXECUTORS:
@@ -49,7 +49,7 @@ def runs(server: Server) -> Callable[[str, str], Run]:
     def first(**tags: str) -> str:
         return until(lambda: next(iter(server.runs(**tags)), None), f"a run with {tags}", 120)
 
-    launched["schedule", "multiprocess"] = first(dagster__schedule_name="minutely")
+    launched["schedule", "multiprocess"] = first(dagster__schedule_name="scheduled_schedule")
     for executor, backfill in backfills.items():
         launched["backfill", executor] = first(dagster__backfill=backfill)
     server.ended(launched["schedule", "multiprocess"], 300)
