@@ -16,14 +16,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..doors.kedro import strip_transcoding
-from ..read.dagster_yml import (
-    ExecutorOptions,
-    LoggerOptions,
-    PipelineOptions,
-    RetryOptions,
-    ScheduleOptions,
-    SensorOptions,
-)
+from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
@@ -82,7 +75,7 @@ Datasets: TypeAlias = Mapping[str, DatasetPlan]
 class StepSettings:
     """What ``nodes:`` in ``dagster.yml`` says of a step; a tag that is no text is JSON."""
 
-    retry_policy: RetryOptions | None = None
+    retry_policy: dagster_yml.RetryOptions | None = None
     pool: str | None = None
     timeout: float | None = None
     tags: tuple[tuple[str, str], ...] = ()
@@ -126,7 +119,7 @@ class SchedulePlan:
     """When a job runs by itself, and what the schedule is called in Dagster."""
 
     name: str
-    options: ScheduleOptions
+    options: dagster_yml.ScheduleOptions
 
 
 @dataclass(frozen=True)
@@ -147,13 +140,13 @@ class JobPlan:
     """
 
     name: str
-    options: PipelineOptions
+    options: dagster_yml.PipelineOptions
     pipeline: Pipeline
     steps: tuple[StepPlan, ...]
     partitioning: Partitioning | None = None
-    executor: ExecutorOptions | None = None
+    executor: dagster_yml.ExecutorOptions | None = None
     schedule: SchedulePlan | None = None
-    loggers: Mapping[str, LoggerOptions] = field(default_factory=dict)
+    loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -224,7 +217,7 @@ class ProjectPlan:
     external: tuple[str, ...]
     parameters: Mapping[str, Any] = field(repr=False)
     hidden_parameters: frozenset[str] = frozenset()
-    sensors: Mapping[str, SensorOptions] = field(default_factory=dict)
+    sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:

@@ -15,20 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from .values import (
-    AnyCaseBackoff,
-    AnyCaseJitter,
-    AnyCaseLevel,
-    Cron,
-    DagsterName,
-    Duration,
-    Handlers,
-    HelperVersion,
-    Names,
-    OpTags,
-    Pool,
-    TimeZone,
-)
+from . import values
 
 MULTIPROCESS = ("multiprocess", "multiprocess_executor")
 """The names of the executor that has workers."""
@@ -60,8 +47,8 @@ class ScheduleOptions(Options):
     ``default_status`` says whether it is on before anybody has switched it.
     """
 
-    cron_schedule: Cron
-    execution_timezone: TimeZone | None = None
+    cron_schedule: values.Cron
+    execution_timezone: values.TimeZone | None = None
     description: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
@@ -71,8 +58,10 @@ class ScheduleOptions(Options):
 class LoggerOptions(Options):
     """A Dagster logger, in the words of :func:`logging.config.dictConfig`."""
 
-    level: AnyCaseLevel = Field(default="INFO", validation_alias=AliasChoices("level", "log_level"))
-    handlers: Handlers = Field(default_factory=dict)
+    level: values.AnyCaseLevel = Field(
+        default="INFO", validation_alias=AliasChoices("level", "log_level")
+    )
+    handlers: values.Handlers = Field(default_factory=dict)
     formatters: dict[str, dict[str, Any]] = Field(default_factory=dict)
     filters: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -113,14 +102,14 @@ class PipelineOptions(Options):
     """
 
     pipeline_name: str | None = None
-    pipeline_names: Names = Field(default_factory=list)
-    tags: Names | None = None
-    from_nodes: Names | None = None
-    to_nodes: Names | None = None
-    node_names: Names | None = None
-    from_inputs: Names | None = None
-    to_outputs: Names | None = None
-    node_namespaces: Names | None = Field(
+    pipeline_names: values.Names = Field(default_factory=list)
+    tags: values.Names | None = None
+    from_nodes: values.Names | None = None
+    to_nodes: values.Names | None = None
+    node_names: values.Names | None = None
+    from_inputs: values.Names | None = None
+    to_outputs: values.Names | None = None
+    node_namespaces: values.Names | None = Field(
         default=None, validation_alias=AliasChoices("node_namespaces", "node_namespace")
     )
 
@@ -174,8 +163,8 @@ class RetryOptions(Options):
 
     max_retries: int = Field(default=1, ge=0)
     delay: float | None = Field(default=None, ge=0)
-    backoff: AnyCaseBackoff | None = None
-    jitter: AnyCaseJitter | None = None
+    backoff: values.AnyCaseBackoff | None = None
+    jitter: values.AnyCaseJitter | None = None
 
     @model_validator(mode="after")
     def _delay_to_vary(self) -> RetryOptions:
@@ -188,9 +177,9 @@ class NodeOptions(Options):
     """How Dagster runs some nodes; ``null`` removes a setting that another key gives them."""
 
     retry_policy: RetryOptions | None = None
-    pool: Pool | None = None
-    timeout: Duration | None = None
-    tags: OpTags = Field(default_factory=dict)
+    pool: values.Pool | None = None
+    timeout: values.Duration | None = None
+    tags: values.OpTags = Field(default_factory=dict)
 
 
 class SensorOptions(Options):
@@ -209,11 +198,11 @@ class KedroDagsterConfig(Options):
     Under ``nodes`` they are called by name, pattern, ``namespace:name`` or ``tag:name``.
     """
 
-    requires_helper: HelperVersion = ""
+    requires_helper: values.HelperVersion = ""
     dev: DevOptions = Field(default_factory=DevOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
-    schedules: dict[DagsterName, ScheduleOptions] = Field(default_factory=dict)
+    schedules: dict[values.DagsterName, ScheduleOptions] = Field(default_factory=dict)
     loggers: dict[str, LoggerOptions] = Field(default_factory=dict)
     nodes: dict[str, NodeOptions] = Field(default_factory=dict)
-    sensors: dict[DagsterName, SensorOptions] = Field(default_factory=dict)
-    jobs: dict[DagsterName, JobOptions] = Field(default_factory=dict)
+    sensors: dict[values.DagsterName, SensorOptions] = Field(default_factory=dict)
+    jobs: dict[values.DagsterName, JobOptions] = Field(default_factory=dict)
