@@ -192,6 +192,14 @@ def test_a_catalog_is_refused_whose_datasets_are_elsewhere(use: Callable[[Any], 
         use(catalog)
 
 
+def test_a_dataset_is_refused_whose_value_in_memory_is_not_found() -> None:
+    catalog = DataCatalog({"a": (dataset := MemoryDataset(1))})
+    assert door.datasets_in(catalog) == {"a": (dataset, 1)}
+    del dataset._data
+    with refused("_data"):
+        door.datasets_in(catalog)
+
+
 def test_a_cached_dataset_is_refused_that_does_not_tell_what_it_wraps() -> None:
     cached = CachedDataset(wrapped := MemoryDataset(1))
     assert door.unwrap_cached(cached) is wrapped

@@ -274,8 +274,12 @@ def parameters_with(context: KedroContext, raw: Mapping[str, Any]) -> dict[str, 
 
 def datasets_in(catalog: CatalogProtocol[Any, Any]) -> dict[str, tuple[Any, Any]]:
     """The datasets that stand built in a catalog, each with the value it holds in memory."""
-    datasets = needed(KEDRO, catalog, "_datasets")
-    return {name: (one, getattr(one, "_data", None)) for name, one in datasets.items()}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name, dataset in needed(KEDRO, catalog, "_datasets").items():
+        if isinstance(dataset, MemoryDataset):
+            needed(KEDRO, dataset, "_data")
+        found[name] = dataset, getattr(dataset, "_data", None)
+    return found
 
 
 @contextmanager
