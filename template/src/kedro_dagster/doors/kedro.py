@@ -29,7 +29,9 @@ from kedro.io import (
     data_catalog,
 )
 from kedro.io.core import generate_timestamp, parse_dataset_definition
+from kedro.pipeline.node import Node
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
+from kedro.runner import AbstractRunner
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from packaging.version import parse as parse_version
@@ -348,6 +350,12 @@ def pin_version(dataset: Any, version: str) -> None:
 
 
 @or_else(KEDRO, "assets of versioned datasets have no path in their metadata", None)
+def tell_of_nodes(runner: AbstractRunner, tell: Callable[[Node], None]) -> None:
+    """Have a runner tell of each node that has run, which is when it would release datasets."""
+    needed(KEDRO, runner, "_release_datasets")
+    runner._release_datasets = lambda node, *_: tell(node)  # type: ignore[method-assign]
+
+
 def saved_path(dataset: AbstractDataset[Any, Any]) -> str | None:
     """The path that a dataset is saved at, with the version of this run, if it knows its path."""
     path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)

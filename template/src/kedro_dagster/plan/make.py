@@ -22,6 +22,7 @@ from .names import schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning
+from .runners import check_runner
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 
@@ -148,6 +149,7 @@ def _plan_jobs(
         except ValueError as error:
             mistakes.add(("jobs", name, "pipeline"), str(error))
             continue
+        check_runner(name, options, pipeline, planner.datasets, mistakes)
         jobs[name] = JobPlan(
             name=name,
             options=options.pipeline,
@@ -155,6 +157,7 @@ def _plan_jobs(
             steps=steps,
             partitioning=partitioning,
             executor=found[1] if (found := find_executor(config, name)) else None,
+            runner=options.runner,
             schedule=_schedule_of(config, name),
             loggers=_loggers_of(config, options),
             description=options.description,

@@ -133,6 +133,7 @@ class JobPlan:
         steps: Its steps, in an order in which they could run.
         partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
         executor: Its executor; ``None`` for that of the code location.
+        runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         schedule: When it runs by itself.
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.

@@ -141,6 +141,25 @@ ScheduleReference = Annotated[_Name | Annotated[ScheduleOptions, Tag("options")]
 LoggerReference = Annotated[_Name | Annotated[LoggerOptions, Tag("options")], _ByKind]
 
 
+class RunnerOptions(Options):
+    """A Kedro runner: its name or dotted path, or that as ``type`` with the arguments it takes."""
+
+    type: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"type": value}
+        if isinstance(value, Mapping) and isinstance(value.get("type"), str):
+            arguments = {str(key): one for key, one in value.items() if key != "type"}
+            return {"type": value["type"], "arguments": arguments}
+        raise ValueError(
+            f"a runner is a name, or {{type: ThreadRunner, max_workers: 4}}; this is {value!r}."
+        )
+
+
 class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
@@ -153,6 +172,7 @@ class JobOptions(Options):
     schedule: ScheduleReference | None = None
     loggers: list[LoggerReference] = Field(default_factory=list)
     group_by: GroupBy | None = None
+    runner: RunnerOptions | None = None
     partitions: Literal["fan_out", "per_run"] | None = None
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)

@@ -109,7 +109,7 @@ class PipelineHooks:
             "runtime_params": dict(run.options.runtime_params),
             **kedro_door.pipelines_param(selection.pipeline_names if selection.job else []),
             "namespaces": filters.get("node_namespaces", []),
-            "runner": selection.executor,
+            "runner": selection.runner,
             "only_missing_outputs": False,
         }
 

@@ -37,6 +37,11 @@ class RunSelection:
     executor: str
 
     @property
+    def runner(self) -> str:
+        """What runs the nodes, in the words of Kedro's hooks: a runner, or the executor."""
+        return self.job.runner.type if self.job and self.job.runner else self.executor
+
+    @property
     def pipeline_names(self) -> list[str]:
         """The registered pipelines the run is of; ``__default__`` for assets."""
         return self.job.options.names if self.job else ["__default__"]

@@ -122,12 +122,12 @@ class StepBody:
         limit = time_limit(key, timeout) if timeout else nullcontext()
         with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
             nodes = _prepare(run, key, nodes)
+            job = self.plan.jobs.get(context.job_name)
             with _parameters(run, nodes, changed):
-                for node in nodes:
-                    datasets = self.plan.datasets
-                    scopes = planned or partitions_for_node(node, datasets, keys, instance)
-                    _run_node(run, key, node, scopes)
-                    self._record(context, node, scopes, recorded)
+                if job and job.runner:
+                    runner = make_runner(job.runner)
+                    for node in _run_by(runner, run, key, nodes):
+                        self._record(context, node, {}, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
