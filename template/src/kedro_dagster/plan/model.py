@@ -146,6 +146,7 @@ class JobPlan:
     steps: tuple[StepPlan, ...]
     partitioning: Partitioning | None = None
     executor: dagster_yml.ExecutorOptions | None = None
+    runner: dagster_yml.RunnerOptions | None = None
     schedule: SchedulePlan | None = None
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
@@ -240,6 +241,11 @@ class ProjectPlan:
         """The names of the ops that run Kedro nodes, in a job of this plan or in any other."""
         job = self.jobs.get(job_name)
         return {step.name for step in job.steps} if job else set(self.asset_steps)
+
+    def runner_options(self, job_name: str) -> dagster_yml.RunnerOptions | None:
+        """The Kedro runner of the steps of a job of this plan."""
+        job = self.jobs.get(job_name)
+        return job.runner if job else None
 
     def timeouts(self, job_name: str) -> Mapping[str, float]:
         """The timeouts of steps, in a job of this plan or in any other, in seconds."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import dagster as dg
 from kedro.io import MemoryDataset
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro.runner import AbstractRunner
 from kedro.runner.task import Task
 
 from ..doors import kedro as kedro_door
@@ -27,6 +30,7 @@ from ..plan.model import (
 )
 from ..plan.parameters import assign, overrides
 from ..plan.partitions import partitions_for_node
+from ..plan.runners import make_runner
 from ..read.credentials import redacted_errors
 from ..read.partition_keys import PartitionScope
 from .event_log import event_log
@@ -122,12 +126,17 @@ class StepBody:
         limit = time_limit(key, timeout) if timeout else nullcontext()
         with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
             nodes = _prepare(run, key, nodes)
-            job = self.plan.jobs.get(context.job_name)
+            options = self.plan.runner_options(context.job_name)
             with _parameters(run, nodes, changed):
-                if job and job.runner:
-                    runner = make_runner(job.runner)
-                    for node in _run_by(runner, run, key, nodes):
-                        self._record(context, node, {}, recorded)
+                if options:
+                    record = partial(self._record, context, scopes={}, recorded=recorded)
+                    _run_by(make_runner(options), run, key, nodes, record)
+                else:
+                    for node in nodes:
+                        datasets = self.plan.datasets
+                        scopes = planned or partitions_for_node(node, datasets, keys, instance)
+                        _run_node(run, key, node, scopes)
+                        self._record(context, node, scopes, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
@@ -138,10 +147,8 @@ class StepBody:
         for name in data_outputs(node):
             if self.plan.datasets[name].persisted and name not in recorded:
                 for key in scopes[name].keys if name in scopes else (None,):
-                    where, asset = (
-                        context.resources.kedro.location(name, key),
-                        self.asset_keys[name],
-                    )
+                    where = context.resources.kedro.location(name, key)
+                    asset = self.asset_keys[name]
                     context.log_event(dg.AssetMaterialization(asset, metadata=where, partition=key))
 
 
@@ -206,6 +213,31 @@ def _run_node(run: KedroRun, step: str, node: Node, scopes: Scopes) -> None:
                 stack.enter_context(in_scope(run, variant, scope, node.name, in_chunks=chunks))
         Task(node, run.catalog, False, run.hook_manager, run_id=run.run_id).execute()
     logger.info("Completed node: %s", node.name)
+    _node_done(run, step, node)
+
+
+def _run_by(
+    runner: AbstractRunner,
+    run: KedroRun,
+    step: str,
+    nodes: Nodes,
+    record: Callable[[Node], None],
+) -> None:
+    """Run the nodes of a step by one of Kedro's runners."""
+    left = dict.fromkeys(nodes)
+
+    def tell(node: Node) -> None:
+        del left[node]
+        record(node)
+        _node_done(run, step, node)
+
+    kedro_door.tell_of_nodes(runner, tell)
+    runner.run(Pipeline(nodes), run.catalog, run.hook_manager, run.run_id)
+    for node in tuple(left):  # a runner of the user's own may not tell
+        tell(node)
+
+
+def _node_done(run: KedroRun, step: str, node: Node) -> None:
     run.in_memory.update(map(strip_transcoding, node.outputs))
     if run.release:
         run.release.after(step, node, run.catalog)
