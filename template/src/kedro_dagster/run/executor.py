@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -163,8 +163,13 @@ class KedroExecutor(dg.Executor):
         timeouts = self.plan.timeouts(context.job_name)
         tell = partial(_note, context, run, set())
         workers = Workers(processes, tell, timeouts, self.max_steps)
-        with closing(workers), use_workers(workers):
-            yield from self.inner.execute(inner, execution_plan)
+        logs: Any = inner.instance.compute_log_manager
+        shows = hasattr(logs, "terminal")  # which is ours, see compute_logs
+        terminal = logs.terminal(inner.run_id) if shows else nullcontext(lambda _: None)
+        with terminal as tell, closing(workers), use_workers(workers):
+            for event in self.inner.execute(inner, execution_plan):
+                tell(event)
+                yield event
 
     def _execute_steps(
         self, context: PlanOrchestrationContext, execution_plan: ExecutionPlan

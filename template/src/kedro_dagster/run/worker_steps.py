@@ -38,6 +38,9 @@ class StepRunner:
             continue_run(self.dagster_run_id, self.run)
         # Its own instance, and so connections of its own to the database
         with dg.DagsterInstance.from_ref(self.instance) as instance:
+            logs: Any = instance.compute_log_manager
+            if hasattr(logs, "leave_terminal"):  # which is ours, see compute_logs
+                logs.leave_terminal()
             while True:
                 try:
                     step_key, known_state = connection.recv()
