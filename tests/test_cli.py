@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 from kedro.framework.startup import bootstrap_project
@@ -184,6 +185,19 @@ def test_run_history_is_kept_in_the_project_and_ignored_by_git(
     (home / "dagster.yaml").write_text("# mine\n")
     kedro_dagster(project, "dev")
     assert (home / "dagster.yaml").read_text() == "# mine\n"
+
+
+def test_the_instance_of_the_project_captures_logs_where_dagster_does(
+    project: Project, started: list[Started]
+) -> None:
+    kedro_dagster(project, "dev")
+    home = project.path / ".dagster"
+    assert str(project.path / "src") in started[0].environment["PYTHONPATH"]  # the helper's folder
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        manager = instance.compute_log_manager
+        assert type(manager).__name__ == "KedroComputeLogManager"
+        log = manager.get_log_metadata(["run", "compute_logs", "step"]).stdout_location
+    assert log == str(home / "storage" / "run" / "compute_logs" / "step.out")
 
 
 def test_dagster_home_is_honoured(

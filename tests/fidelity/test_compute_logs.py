@@ -54,7 +54,7 @@ PIPELINES = """
 
     def register_pipelines():
         talks = [node(nodes.talk, f"params:n_{i}", f"out_{i}", name=f"n_{i}") for i in range(3)]
-        crash = node(nodes.crash, "params:n_0", "crashed", name="crash")
+        crash = node(nodes.crash, "params:n_0", "crashed", name="breaks")
         return {"__default__": Pipeline(talks), "crash": Pipeline([*talks[1:3], crash])}
 """
 STEPS = [f"n_{index}" for index in range(3)]
@@ -175,7 +175,7 @@ def test_the_log_of_a_step_that_crashed_is_there_and_in_the_terminal(
 ) -> None:
     crashed = ran("crash")
     assert crashed.process.returncode != 0
-    assert crashed.logs()["crash"] == ("said before the crash of n_0", "")
+    assert crashed.logs()["breaks"] == ("said before the crash of n_0", "")
     assert said(crashed.process.stdout).count("said before the crash of n_0") == 1
     (run,) = crashed.project.dagster_home.glob("storage/*/compute_logs")
     assert len(list(run.glob("*.out"))) == len(list(run.glob("*.complete"))) + 1 == 3

@@ -214,6 +214,7 @@ run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
   config: {max_concurrent_runs: 4, dequeue_interval_seconds: 1}
+compute_logs: {module: kedro_dagster.compute_logs, class: KedroComputeLogManager}
 """
 
 

@@ -16,6 +16,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
 
 JOBS = ("talk", "talk_apart")
 
+CAPTURED = """
+query ($run: ID!) {
+  logsForRun(runId: $run) {
+    ... on EventConnection { events { ... on LogsCapturedEvent { fileKey stepKeys } } }
+  }
+}"""
+PRINTED = """
+query ($key: [String!]!) {
+  capturedLogs(logKey: $key) { stdout stderr }
+}"""
+
 Records = list[tuple[str | None, int, str]]
 
 
@@ -111,3 +122,18 @@ def test_what_a_step_logs_of_a_dataset_comes_before_its_materialisation(server: 
     saved = told.index("Saving data to report (JSONDataset)...")
     assert told.index("STEP_START") < saved < told.index("ASSET_MATERIALIZATION")
     assert told[-1] == "STEP_SUCCESS"
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_ui_shows_what_a_step_prints(
+    server: Server, runs: Callable[[str], Run], job: str
+) -> None:
+    run = runs(job).run_id
+    events = server.query(CAPTURED, run=run)["logsForRun"]["events"]
+    (captured,) = [event for event in events if "speak" in event.get("stepKeys", ())]
+    key = [run, "compute_logs", captured["fileKey"]]
+    printed = server.query(PRINTED, key=key)["capturedLogs"]
+    assert "Started execution of step" in printed["stderr"]  # which Dagster logs
+    file = server.project.dagster_home.joinpath("storage", *key)
+    assert printed["stderr"] == file.with_suffix(".err").read_text()
+    assert file.with_suffix(".complete").exists()

@@ -45,8 +45,9 @@ class Deployment:
         """Start services, and wait until those that listen do."""
         for name in names:
             with self.log(name).open("ab") as output:
+                service = self.services[name]
                 self.processes[name] = subprocess.Popen(
-                    self._command(self.services[name]["command"]),
+                    self._command([*service.get("entrypoint", []), *service["command"]]),
                     cwd=self.image.workdir,
                     env=self.environment(name),
                     stdin=subprocess.DEVNULL,
@@ -114,15 +115,14 @@ class Deployment:
         return re.sub(r"\b(3000|4000|5432)\b", lambda found: str(self.ports[found[0]]), text)
 
     def _command(self, command: Sequence[str]) -> list[str]:
-        program, *arguments = map(self.here, command)
-        return [str(self.image.python / "bin" / program), *arguments]
+        return list(map(self.here, command))  # programs are found by the PATH of the image
 
 
 @contextmanager
 def deploy(image: Stage, compose_file: str) -> Iterator[Deployment]:
     """Start Postgres for the services of a compose file, and stop all of them after the block."""
     compose_file = re.sub(r"\$\{POSTGRES_PASSWORD:\?[^}]+\}", PASSWORD, compose_file)
-    services = yaml.safe_load(compose_file)["services"]
+    services = yaml.safe_load(compose_file.replace("$$", "$"))["services"]
     given = services["postgres"]["environment"]
     ports = {port: free_port() for port in CONTAINER_PORTS.values()}
     deployment = Deployment(image, services, ports)

@@ -38,6 +38,7 @@ BACKFILL_STATUS = """
 query ($id: String!) {
   partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } }
 }"""
+LOGS_CAPTURED = dg.DagsterEventType.LOGS_CAPTURED
 SERVICES = ["code-server", "webserver", "daemon"]
 ASSETS = ["clean_repairs", "depot_workload"]
 PARTITIONS = ["campus", "centre", "green", "harbour", "north", "parkway", "quayside"]
@@ -213,6 +214,28 @@ def test_the_definitions_load_in_the_image(drill: Drill) -> None:
     command = ["dagster", "definitions", "validate", "--module-name", "my_project.definitions"]
     process = drill.deployment.run("code-server", *command)
     assert process.returncode == 0, process.stderr
+
+
+def test_the_code_server_makes_the_tables_and_nobody_else_looks_for_them(drill: Drill) -> None:
+    log = drill.deployment.log("code-server").read_text()
+    assert log.count("Running migration") == 3  # at each start: twice there is nothing to be done
+    for storage in (drill.instance.run_storage, drill.instance.event_log_storage):
+        assert storage.should_autocreate_tables is False  # type: ignore[attr-defined]
+        current, latest = storage.alembic_version() or (None, None)
+        assert current == latest is not None
+
+
+def test_the_logs_of_steps_are_found_by_other_services(drill: Drill) -> None:
+    for run in drill.launched:
+        records = drill.instance.get_records_for_run(run, of_type=LOGS_CAPTURED).records
+        logs = b""
+        for record in records:
+            key = drill.instance.compute_log_manager.build_log_key_for_run(
+                run, record.event_log_entry.get_dagster_event().logs_captured_data.file_key
+            )
+            assert drill.instance.compute_log_manager.is_capture_complete(key)
+            logs += drill.instance.compute_log_manager.get_log_data(key).stdout or b""
+        assert logs.count(b"Running node: take") == logs.count(b"Running node: give") == 1
 
 
 def test_every_service_says_that_it_is_healthy(drill: Drill) -> None:

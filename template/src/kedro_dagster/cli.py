@@ -31,6 +31,9 @@ _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
 run_monitoring:
   enabled: true # a run whose worker was killed is marked as failed
+compute_logs: # what steps print; Dagster's own way takes four processes a step
+  module: kedro_dagster.compute_logs
+  class: KedroComputeLogManager
 telemetry:
   enabled: false
 """
