@@ -167,7 +167,7 @@ def test_the_terminal_shows_each_line_once_where_it_belongs(
 def test_no_process_stands_beside_a_step(ran: Callable[..., Ran], job: str) -> None:
     assert "tail" in ran(job, None).helpers()
     assert "tail" not in ran(job).helpers()
-    assert ("kedro-terminal" in ran(job).helpers()) == (job != "workers")  # whose nodes may fork
+    assert ("kedro-terminal" in ran(job).helpers()) == (job == "one")  # else nodes may fork
 
 
 def test_the_log_of_a_step_that_crashed_is_there_and_in_the_terminal(

@@ -81,7 +81,8 @@ class KedroComputeLogManager(LocalComputeLogManager):
         with closing(_Mirror()) as mirror:
 
             def tell(event: dg.DagsterEvent) -> None:
-                if event.event_type_value == dg.DagsterEventType.LOGS_CAPTURED.value:
+                captured = event.event_type_value == dg.DagsterEventType.LOGS_CAPTURED.value
+                if captured and os.name == "posix":
                     key = self.build_log_key_for_run(run_id, event.logs_captured_data.file_key)
                     complete = Path(self.get_captured_local_path(key, "complete"))
                     for extension, descriptor in (("out", 1), ("err", 2)):
