@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -226,7 +227,8 @@ def test_the_terminal_shows_what_comes_while_it_comes(tmp_path: Path) -> None:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stdout.readline() == b"now\n"  # while it waits
+        assert select.select([process.stdout], [], [], 60)[0]  # while it waits
+        assert process.stdout.readline() == b"now\n"
         process.stdin.close()
         assert process.wait(60) == 0
 
