@@ -166,9 +166,9 @@ class KedroExecutor(dg.Executor):
         logs: Any = inner.instance.compute_log_manager
         shows = hasattr(logs, "terminal")  # which is ours, see compute_logs
         terminal = logs.terminal(inner.run_id) if shows else nullcontext(lambda _: None)
-        with terminal as tell, closing(workers), use_workers(workers):
+        with terminal as show, closing(workers), use_workers(workers):
             for event in self.inner.execute(inner, execution_plan):
-                tell(event)
+                show(event)
                 yield event
 
     def _execute_steps(
