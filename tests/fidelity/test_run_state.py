@@ -174,13 +174,8 @@ def test_all_processes_go_on_with_one_state(tmp_path: Path, way: str) -> None:
         **BATCH_PROJECT,
         dagster={"jobs": {"all": {"pipeline": {}, "executor": {"multiprocess": WAYS.get(way)}}}},
     )
-    if way == "assets":
-        output = project.run(
-            *("-m", "dagster", "asset", "materialize", "-m", "shop.definitions", "--select", "*"),
-            KEDRO_MP_CONTEXT="spawn",
-        )
-    else:
-        output = project.execute("all", KEDRO_MP_CONTEXT="spawn")
+    job = "__ASSET_JOB" if way == "assets" else "all"
+    output = project.execute(job, KEDRO_MP_CONTEXT="spawn")
     assert "attribute 'client' of shop.hooks.ProjectHooks (" in output.stdout + output.stderr
     (started,) = project.path.glob("data/*/started.json")
     assert json.loads((project.path / "data" / "ended.json").read_text()) == {
