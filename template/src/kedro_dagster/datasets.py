@@ -13,7 +13,7 @@ from kedro_datasets.partitions import PartitionedDataset
 from .doors.kedro_datasets import HeldDataset
 from .read.partition_keys import PartitionScope, check_key, lay_out
 
-# By the thread that runs a node, and by dataset: what the node is to make or is given
+# Partition ids that a node is to make or is given: by the thread that runs it, and by dataset
 _ids_in_scope: dict[int, dict[str, tuple[str, ...]]] = {}
 
 
@@ -71,8 +71,8 @@ class DagsterPartitionedDataset(HeldDataset):
         **arguments: Any,
     ) -> None:
         arguments["dataset"] = _current_spelling(arguments.get("dataset"))
-        # To overwrite is to empty the folder, where the partitions of other steps are. This dataset
-        # never does; outside of steps, one that does stands in for it
+        # To overwrite is to empty the folder, which would remove the partitions of other steps. So
+        # this dataset never does. Outside of steps, a plain one saves in its place
         super().__init__(**{**arguments, "overwrite": False})
         overwrites = arguments.get("overwrite")
         self._overwriting = PartitionedDataset(**arguments) if overwrites else None
@@ -87,7 +87,7 @@ class DagsterPartitionedDataset(HeldDataset):
     def in_scope(
         self, scope: PartitionScope, name: str, node: str, in_chunks: bool = False
     ) -> Iterator[None]:
-        """Hold just some partitions for as long as a node runs, or saves them in chunks."""
+        """Hold just some partitions while a node runs, which may save them one after the other."""
         self.refuse_other_versions()
         ids = tuple(map(self.partition_id, scope.keys))
         before, self._scope, self._saved = self._scope, scope, set()
@@ -120,7 +120,7 @@ class DagsterPartitionedDataset(HeldDataset):
         """Give a load function for each partition: those in scope, or all in the folder."""
         scope = self._scope
         if scope and not scope.keys:
-            return {}  # what a mapping says of the first window of all, for one
+            return {}  # such as where a mapping has nothing before the first window
         paths = {key: self.path_of(key) for key in scope.keys} if scope else {}
         if scope and not scope.optional:
             existing = self.existing(paths.values())

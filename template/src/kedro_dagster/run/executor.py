@@ -71,7 +71,7 @@ def with_kedro_hooks(
 class KedroExecutor(dg.Executor):
     """Stands around any executor in the run worker, as ``KedroSession.run`` around a runner.
 
-    Where it starts workers, ``start_method`` is how.
+    ``start_method`` is that of the workers which it keeps, if any.
     """
 
     inner: dg.Executor
@@ -136,7 +136,7 @@ class KedroExecutor(dg.Executor):
         hooks: PipelineHooks,
         before: ProcessState | None,
     ) -> Iterator[dg.DagsterEvent]:
-        """Run the steps in workers, where the executor has them, and else as it does."""
+        """Run the steps in workers where the executor keeps some, and else as it does by itself."""
         run = hooks.run
         use_workers = dagster_door.processes_from(self.inner) if self.start_method else None
         datasets = [(name, dataset) for name, (dataset, _) in datasets_in(run.catalog).items()]
@@ -157,7 +157,7 @@ class KedroExecutor(dg.Executor):
         if before:
             keep = random.getstate() != before.random_state
             processes = ForkedProcesses(runner, keep_random_state=keep)
-        else:  # where the run worker could be forked, so can a process that has nothing open
+        else:  # a fork server has nothing open, so that it can be forked
             method = "forkserver" if self.start_method == "fork" else str(self.start_method)
             processes = FreshProcesses(runner, method, PRELOADED)
         timeouts = self.plan.timeouts(context.job_name)
@@ -186,14 +186,14 @@ class KedroExecutor(dg.Executor):
 def _note(
     plan_context: PlanOrchestrationContext, run: KedroRun, told: set[str], note: Note
 ) -> None:
-    """Take what a worker tells beside its events: an exception, or a changed catalog."""
+    """Take what a worker tells beside its events: an exception, a changed catalog, its end."""
     if note.kind == "killed":
         plan_context.log.error(
             f"Step {note.step_key!r} did not end within {note.content:g} seconds of being told to: "
             "its process is killed."
         )
     elif note.kind == "error":
-        with suppress(Exception):  # an exception of the user's may not be made of its arguments
+        with suppress(Exception):  # an exception of the user's may not unpickle
             run.errors[note.step_key] = pickle.loads(note.content)  # noqa: S301  # a fork wrote it
     elif note.content not in told:
         told.add(note.content)

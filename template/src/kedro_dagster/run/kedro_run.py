@@ -54,8 +54,10 @@ class KedroRun:
     on_step_done: Callable[[str], None] | None = None
     errors: dict[str, BaseException] = field(default_factory=dict)  # by step
     in_memory: set[str] = field(default_factory=set)  # datasets that were made in this process
-    crossed: dict[str, str] = field(default_factory=dict)  # the classes of what came from others
-    used: set[str] = field(default_factory=set)  # datasets to release when others run here
+    crossed: dict[str, str] = field(
+        default_factory=dict
+    )  # classes, by dataset from elsewhere
+    used: set[str] = field(default_factory=set)  # datasets to release after the step
     _read: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -111,7 +113,7 @@ class KedroRun:
         read_once: AbstractContextManager[Mapping[str, Any]] = nullcontext({})
         if not self.single_process:
             read_once = kedro_door.configuration_read_once(context.config_loader)
-        # An error of validation tells values
+        # An error of validation would show the values of hidden parameters
         with redacted_errors(self.plan.hidden_values), read_once as self._read:
             catalog = kedro_door.create_catalog(
                 context, self.pipeline_names, self.run_id, self.options.load_versions
@@ -131,9 +133,9 @@ class KedroRun:
                 raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
             self._steps_for_keys(job.name)
         known = {name for name in pipeline.datasets() if name in self.catalog}
-        if job:  # of a part of a job, Dagster hands over what an earlier run has made
+        if job:  # where a part of it runs, an earlier run has made the rest
             known |= job.pipeline.all_outputs()
-        if job and PARENT_RUN_ID_TAG in self.tags:  # which has stored what is not saved
+        if job and PARENT_RUN_ID_TAG in self.tags:  # that run has stored what is in no file
             known.update(name for step in job.steps for name in step.outputs)
         for name in pipeline.datasets():
             self.get_dataset(name)
@@ -176,7 +178,7 @@ class KedroRun:
     def put(self, name: str, value: Any) -> None:
         """Give a transient dataset the value it has in another process."""
         self.dataset(name).save(value)
-        if kind := _class_of_its_own(value):
+        if kind := _doubtful_class(value):
             self.crossed[name] = f"{kind.__module__}.{kind.__qualname__}"
         self.used.add(self.plan.datasets[name].variants[0])
 
@@ -211,7 +213,7 @@ class KedroRun:
         return dataset
 
 
-def _class_of_its_own(value: Any) -> type | None:
+def _doubtful_class(value: Any) -> type | None:
     """The class of a value, or of one in a collection, that may not work in another process."""
     inner = value.values() if isinstance(value, dict) else value
     parts = islice(inner, 100) if isinstance(value, (dict, list, tuple, set)) else ()

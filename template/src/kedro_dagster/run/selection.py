@@ -53,7 +53,7 @@ class RunOptions(dg.Config):
     runtime_params: dict[str, Any] = Field(
         default={}, description="Parameters of this run, as 'kedro run --params' takes them."
     )
-    # Not of texts: for those, Dagster takes {env: NAME}, and errors would tell what is in it
+    # Any, not str: as a text, Dagster would take {env: NAME}, and errors would show its value
     load_versions: dict[str, Any] = Field(
         default={},
         description="Versions of datasets to load, as 'kedro run --load-versions' takes them.",

@@ -46,7 +46,7 @@ Scopes: TypeAlias = Mapping[str, PartitionScope]  # what a node may touch, by da
 
 @dataclass(frozen=True)
 class StepBody:
-    """What the ops of a code location do; each persisted dataset has an asset key."""
+    """What the ops of a code location do. By name, it knows the asset keys of datasets."""
 
     plan: ProjectPlan
     asset_keys: Mapping[str, dg.AssetKey]
@@ -252,7 +252,7 @@ def in_scope(
     partitioned = kedro_door.unwrap_cached(dataset)
     partitioned.use_version(run.run_id)
     with ExitStack() as stack:
-        if dataset is not partitioned:  # what a cache keeps is of one scope
+        if dataset is not partitioned:  # it keeps the partitions of one scope
             dataset.release()
             stack.callback(dataset.release)
         stack.enter_context(partitioned.in_scope(scope, strip_transcoding(variant), who, in_chunks))
