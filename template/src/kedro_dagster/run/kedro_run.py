@@ -54,9 +54,7 @@ class KedroRun:
     on_step_done: Callable[[str], None] | None = None
     errors: dict[str, BaseException] = field(default_factory=dict)  # by step
     in_memory: set[str] = field(default_factory=set)  # datasets that were made in this process
-    crossed: dict[str, str] = field(
-        default_factory=dict
-    )  # classes, by dataset from elsewhere
+    crossed: dict[str, str] = field(default_factory=dict)  # classes, by dataset from elsewhere
     used: set[str] = field(default_factory=set)  # datasets to release after the step
     _read: Mapping[str, Any] = field(default_factory=dict, init=False)
 

@@ -74,10 +74,8 @@ class StepBody:
                 job = self.plan.jobs[context.job_name]
                 nodes = (*self.plan.nodes_to_recover(job, [step]), *nodes)
             # A nothing dataset is recorded once, by the step that waits for those of all keys
-            gathered = step.outputs if step.keys else ()
-            nothing = {
-                name for name in gathered if self.plan.datasets[name].kind is DatasetKind.NOTHING
-            }
+            kinds = {name: self.plan.datasets[name].kind for name in step.outputs if step.keys}
+            nothing = [name for name, kind in kinds.items() if kind is DatasetKind.NOTHING]
             some = bool(run.options.partition_keys) and not step.keys
             planned = {
                 name: replace(scope, optional=scope.optional or some)
