@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -11,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import dagster as dg
 import pytest
@@ -81,15 +83,11 @@ DG = "from dagster_dg_cli.cli import main; main()"
 
 
 class Started(NamedTuple):
-    """A command that took the place of this process."""
+    """A command of Dagster's that this process has become."""
 
     options: Mapping[str, str]
     command: list[str]
     environment: Mapping[str, str]
-
-
-class ReplacedError(Exception):
-    """What a process does that another takes the place of: nothing more."""
 
 
 @pytest.fixture
@@ -112,32 +110,32 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def kedro_dagster(project: Project, *arguments: str) -> Result:
     """Run a command of ``kedro dagster`` in this process."""
     result = CliRunner().invoke(dagster_group, arguments, obj=bootstrap_project(project.path))
-    if result.exception and not isinstance(result.exception, SystemExit | ReplacedError):
+    if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Started]:
-    """The commands that would have been started in place of this process."""
+    """The commands that this process would have become."""
     commands: list[Started] = []
 
-    def execve(path: str, command: list[str], environment: Mapping[str, str]) -> NoReturn:
-        assert path == command[0] == sys.executable
-        options = pairwise(command)
-        commands.append(Started(dict(options), command, environment))
-        raise ReplacedError
+    def run_module(name: str, *, run_name: str, alter_sys: bool) -> None:
+        assert (name, run_name, alter_sys) == ("dagster", "__main__", True)
+        commands.append(Started(dict(pairwise(sys.argv)), sys.argv, dict(os.environ)))
 
-    monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.setattr(runpy, "run_module", run_module)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(logging.getLogger("dagster"), "propagate", True)
     return commands
 
 
 def test_dev_takes_its_options_from_dagster_yml(project: Project, started: list[Started]) -> None:
     kedro_dagster(project, "dev")
     (dev,) = started
-    assert dev.command[3:7] == ["-m", "dagster", "dev", "-m"]
-    assert dev.command[7:] == [
-        "shop.definitions",
+    assert dev.command == [
+        *("dagster", "dev", "-m", "shop.definitions"),
         *("--log-level", "warning"),
         *("--log-format", "colored"),
         *("--host", "127.0.0.1"),

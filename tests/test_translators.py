@@ -206,3 +206,23 @@ def test_ops_assets_jobs_and_schedules_are_made_in_ones_own_way(project: Project
     assert total.assets_def.op.pool is None
     assert job.execute_in_process().success
     assert run_assets(definitions, dg.AssetKey("total")).success
+
+
+def test_dagster_goes_along_a_long_chain_of_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, limits = sys.getrecursionlimit(), list[int]()
+    monkeypatch.setattr(sys, "setrecursionlimit", limits.append)
+    project = make_project(
+        tmp_path / "shop",
+        pipelines="""
+            from kedro.pipeline import Pipeline, node
+
+            def register_pipelines():
+                links = [node(abs, f"d{i}", f"d{i + 1}", name=f"n{i}") for i in range(300)]
+                return {"__default__": Pipeline(links)}
+        """,
+        dagster={"jobs": {"chain": {"pipeline": {}}}},
+    )
+    KedroProjectTranslator(project.path).to_definitions()
+    assert limits == [max(before, 1_301)]  # with one step of assets

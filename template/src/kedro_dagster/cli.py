@@ -5,10 +5,11 @@ A project's own ``cli.py`` passes on :data:`cli` and :data:`run`; Kedro looks fo
 
 from __future__ import annotations
 
+import logging
 import os
-import signal
-import subprocess
+import runpy
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "dagster_group", "run"]
 
-_NOT_SUPERSEDED = "ignore:Function `dev_command`"  # 'dg dev' starts the same, but wants a dg.toml
+_NOT_SUPERSEDED = "Function `dev_command`"  # 'dg dev' starts the same, but wants a dg.toml
 
 _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
@@ -73,19 +74,18 @@ def dev(
     """
     project = _translate(metadata, env).project
     given = {key: value for key, value in options.items() if value is not None}
-    command = [sys.executable, "-W", _NOT_SUPERSEDED, "-m", "dagster", "dev"]
-    command += ["-m", f"{project.package_name}.definitions"]
+    sys.argv = ["dagster", "dev", "-m", f"{project.package_name}.definitions"]
     for key, value in {**project.config.dev.model_dump(), **given}.items():
-        command += [f"--{key.replace('_', '-')}", str(value)]
-    command += arguments
-    environment = dict(os.environ, DAGSTER_HOME=str(dagster_home(project.path)))
+        sys.argv += [f"--{key.replace('_', '-')}", str(value)]
+    sys.argv += arguments
+    os.environ["DAGSTER_HOME"] = str(dagster_home(project.path))
     if project.env:
-        environment["KEDRO_ENV"] = project.env
+        os.environ["KEDRO_ENV"] = project.env
     os.chdir(project.path)
-    if os.name == "posix":  # nobody is left in between to miss a signal
-        os.execve(sys.executable, command, environment)  # noqa: S606
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the servers, which end this
-    sys.exit(subprocess.call(command, env=environment))  # noqa: S603
+    warnings.filterwarnings("ignore", _NOT_SUPERSEDED)
+    logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
+    # In this process, which has imported Dagster to check the project
+    runpy.run_module("dagster", run_name="__main__", alter_sys=True)
 
 
 @dagster_group.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -60,6 +61,9 @@ class KedroProjectTranslator:
         made = [self.nodes.assets(step) for step in plan.asset_steps.values()]
         watching = [new_partitions_sensor(plan, *named) for named in plan.sensors.items()]
         self.project.hand_outlines_to_runs()
+        longest = max((len(job.steps) for job in jobs), default=0) + len(plan.asset_steps)
+        # Dagster goes along a chain of steps by recursion, and failed in one of 2,500
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), longest + 1_000))
         return dg.Definitions(
             assets=[*made, *map(self.catalog.spec, plan.external)],
             jobs=[self.pipelines.job(job) for job in jobs],
