@@ -22,6 +22,8 @@ from kedro.io import (
     Version,
     data_catalog,
 )
+from kedro.pipeline import Pipeline, node
+from kedro.runner import AbstractRunner, SequentialRunner
 from kedro_datasets.json import JSONDataset
 
 from kedro_dagster.doors import fallback
@@ -218,6 +220,18 @@ def test_a_dataset_is_refused_whose_version_cannot_be_held(
         monkeypatch.delattr(AbstractVersionedDataset, name)
     with refused(name):
         door.pin_version(versioned, "run")
+
+
+def test_a_runner_is_refused_that_does_not_tell_of_its_nodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner, told_of = SequentialRunner(), list[Any]()
+    door.tell_of_nodes(runner, told_of.append)
+    runner.run(Pipeline([node(lambda: 1, None, "a", name="make")]), DataCatalog())
+    assert [one.name for one in told_of] == ["make"]
+    monkeypatch.delattr(AbstractRunner, "_release_datasets")
+    with refused("_release_datasets"):
+        door.tell_of_nodes(SequentialRunner(), told_of.append)
 
 
 def test_a_version_is_held(versioned: JSONDataset) -> None:

@@ -349,13 +349,12 @@ def pin_version(dataset: Any, version: str) -> None:
             _replace(dataset, "_version", Version(version, now.save))
 
 
-@or_else(KEDRO, "assets of versioned datasets have no path in their metadata", None)
 def tell_of_nodes(runner: AbstractRunner, tell: Callable[[Node], None]) -> None:
     """Have a runner tell of each node that has run, which is when it would release datasets."""
-    needed(KEDRO, runner, "_release_datasets")
-    runner._release_datasets = lambda node, *_: tell(node)  # type: ignore[method-assign]
+    _replace(runner, "_release_datasets", lambda node, *_: tell(node))
 
 
+@or_else(KEDRO, "assets of versioned datasets have no path in their metadata", None)
 def saved_path(dataset: AbstractDataset[Any, Any]) -> str | None:
     """The path that a dataset is saved at, with the version of this run, if it knows its path."""
     path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
