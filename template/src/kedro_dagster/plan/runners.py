@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, ParallelRunner
 from kedro.utils import load_obj
@@ -11,7 +9,7 @@ from kedro.utils import load_obj
 from ..doors.kedro import strip_transcoding
 from ..read.dagster_yml import JobOptions, RunnerOptions
 from ..read.mistakes import Mistakes
-from .model import DatasetPlan, partitioned_in
+from .model import Datasets, partitioned_in
 
 
 def make_runner(options: RunnerOptions) -> AbstractRunner:
@@ -28,11 +26,7 @@ def make_runner(options: RunnerOptions) -> AbstractRunner:
 
 
 def check_runner(
-    job: str,
-    options: JobOptions,
-    pipeline: Pipeline,
-    datasets: Mapping[str, DatasetPlan],
-    mistakes: Mistakes,
+    job: str, options: JobOptions, pipeline: Pipeline, datasets: Datasets, mistakes: Mistakes
 ) -> None:
     """Look for mistakes in the runner of a job."""
     if options.runner is None:
