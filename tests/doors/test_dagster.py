@@ -2,8 +2,10 @@
 
 import ast
 import builtins
+import importlib
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -210,3 +212,12 @@ def test_each_name_that_the_door_imports_is_taken_away_here() -> None:
     }
     taken = {name for way in OPTIONAL.values() for name in way.imported}
     assert names == taken | NEEDED.keys()
+
+
+def test_without_the_compute_logs_of_dagster_ours_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "kedro_dagster.doors.compute_logs", raising=False)
+    monkeypatch.setitem(sys.modules, "dagster._core.storage.local_compute_log_manager", None)
+    with pytest.raises(UnsupportedVersionError, match=WARNING):
+        importlib.import_module("kedro_dagster.doors.compute_logs")
