@@ -224,6 +224,7 @@ def test_dagster_goes_along_a_long_chain_of_steps(
                 return {"__default__": Pipeline(links)}
         """,
         dagster={"jobs": {"chain": {"pipeline": {}}}},
+        package="chain_of_300",
     )
     KedroProjectTranslator(project.path).to_definitions()
     assert limits == [max(before, 1_300)]
