@@ -63,12 +63,25 @@ def die(rows):
 
 def silent(shared):
     return [shared]
+
+
+class Doubler(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return [2 * value for value in model_input]
+
+
+def learn(shared):
+    return Doubler()
+
+
+def apply(model, shared):
+    return {"doubled": model.unwrap_python_model().predict(None, [shared])}
 """
 
 PIPELINES = """
 from kedro.pipeline import node, pipeline
 
-from .nodes import die, explore, fail, prepare, report, silent, train
+from .nodes import apply, die, explore, fail, learn, prepare, report, silent, train
 
 
 def register_pipelines():
@@ -93,6 +106,12 @@ def register_pipelines():
             [prepared, node(fail, ["rows", "params:shared"], "nothing", name="fail")]
         ),
         "killed": pipeline([prepared, node(die, "rows", "nothing", name="die")]),
+        "modelled": pipeline(
+            [
+                node(learn, "params:shared", "model", name="learn"),
+                node(apply, ["model", "params:shared"], "applied", name="apply"),
+            ]
+        ),
         "refused": pipeline([node(silent, "params:shared", "kept", name="silent")]),
         "untracked": pipeline([node(silent, "params:shared", "kept", name="silent")]),
     }
@@ -125,6 +144,12 @@ curve:
   type: kedro_mlflow.io.metrics.MlflowMetricHistoryDataset
   save_args: {{mode: list}}
 kept: {{type: json.JSONDataset, filepath: data/kept.json}}
+applied: {{type: json.JSONDataset, filepath: data/applied.json}}
+model:
+  type: kedro_mlflow.io.models.MlflowModelTrackingDataset
+  flavor: mlflow.pyfunc
+  pyfunc_workflow: python_model
+  save_args: {{name: model, pip_requirements: []}}
 """
 
 PARAMETERS = {
@@ -158,6 +183,12 @@ DAGSTER = {
         }
         for pipeline in ("train", "broken", "untracked", "killed", "refused")
         for executor in EXECUTORS
+    }
+    | {
+        "modelled": {
+            "pipeline": {"pipeline_name": "modelled"},
+            "executor": {"multiprocess": {"start_method": {"spawn": {}}}},
+        }
     },
 }
 
@@ -415,3 +446,12 @@ def test_the_url_is_what_kedro_mlflow_ui_opens_without_credentials(
 
 def test_mlflow_is_not_imported_by_the_helper(tracking: Tracking) -> None:
     tracking.project.run("-c", "import sys, kedro_dagster; sys.exit('mlflow' in sys.modules)")
+
+
+def test_a_model_is_found_by_another_process_than_the_one_that_saved_it(
+    tracking: Tracking, tmp_path: Path
+) -> None:
+    project = tracking.project.copy(tmp_path / "shop")
+    project.execute("modelled")
+    applied = json.loads((project.path / "data" / "applied.json").read_text())
+    assert applied["doubled"] == [2 * PARAMETERS["shared"]]  # type: ignore[operator]

@@ -75,6 +75,7 @@ ALLOWED = {
     "_exists": "Kedro's documentation has datasets implement it",
     "_SINGLE_PROCESS": "Kedro's documentation has datasets set it",
     "_already_active_mlflow": "kedro-mlflow's, which no door is for",
+    "_last_saved_model_uri": "kedro-mlflow's, which no door is for",
     "_active_spark_context": "pyspark's, which no door is for",
 }
 

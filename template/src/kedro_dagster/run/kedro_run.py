@@ -24,7 +24,7 @@ from ..doors import kedro as kedro_door
 from ..doors.dagster import PARENT_RUN_ID_TAG
 from ..plan.model import ProjectPlan, StepPlan, is_parameter, partitioned_in
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
-from . import run_state
+from . import mlflow_run, run_state
 from .launched import check_classes
 from .selection import RunOptions, RunSelection, steps_for_keys
 from .transient import ElsewhereDataset, Release
@@ -198,7 +198,7 @@ class KedroRun:
         found: dict[str, Any] = {"path": dg.MetadataValue.path(redact_path(path))} if path else {}
         if self.plan.datasets[name].versioned:
             found["version"] = self.run_id
-        return found
+        return {**found, **mlflow_run.saved_model(dataset)}
 
     def dataset(self, name: str) -> Any:
         """A dataset of the plan, in the catalog of this process."""

@@ -7,11 +7,12 @@ steps have hooks of their own: there, kedro-mlflow is told to resume the run tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import dagster as dg
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pluggy import PluginManager
@@ -20,6 +21,9 @@ from ..doors.kedro import RUN_ID_PARAM
 
 # The tags of a Dagster run
 RUN_ID_TAG = "mlflow/run_id"
+MODEL_URI = "mlflow/model_uri"
+"""Metadata of an asset: where MLflow has the model."""
+
 RUN_URL_TAG = "mlflow/run_url"  # on the tracking server, or where `kedro mlflow ui` shows it
 
 
@@ -126,3 +130,24 @@ def ui_address(config: Any, tracking_uri: str) -> str:
     if parts.scheme not in ("http", "https"):
         return f"http://{config.ui.host}:{config.ui.port}"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+
+
+def saved_model(dataset: Any) -> dict[str, str]:
+    """Where kedro-mlflow has logged the model that a dataset has saved in this process."""
+    uri = getattr(dataset, "_last_saved_model_uri", None)
+    return {MODEL_URI: uri} if uri else {}
+
+
+def find_model(
+    dataset: Any, asset_key: dg.AssetKey, instance: dg.DagsterInstance, run_ids: Iterable[str]
+) -> None:
+    """Let a dataset load the model that another process of a run has saved: it knows its own."""
+    if getattr(dataset, "_last_saved_model_uri", "") is not None:
+        return
+    for run_id in run_ids:
+        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+        for record in instance.get_records_for_run(run_id, of_type=kind).records:
+            made = record.asset_materialization
+            if made and made.asset_key == asset_key and MODEL_URI in made.metadata:
+                dataset._last_saved_model_uri = made.metadata[MODEL_URI].value
+                return

@@ -33,6 +33,7 @@ from ..plan.partitions import partitions_for_node
 from ..plan.runners import make_runner
 from ..read.credentials import redacted_errors
 from ..read.partition_keys import PartitionScope
+from . import mlflow_run
 from .event_log import event_log
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
@@ -124,6 +125,8 @@ class StepBody:
         limit = time_limit(key, timeout) if timeout else nullcontext()
         with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
             nodes = _prepare(run, key, nodes)
+            if not run.single_process:
+                self._find_models(context, nodes)
             options = self.plan.runner_options(context.job_name)
             with _parameters(run, nodes, changed):
                 if options:
@@ -138,6 +141,15 @@ class StepBody:
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
+
+    def _find_models(self, context: dg.OpExecutionContext, nodes: Nodes) -> None:
+        run: KedroRun = context.resources.kedro
+        run_ids = [one for one in (context.run_id, context.run.parent_run_id) if one]
+        for name in {name for node in nodes for name in node.inputs if not is_parameter(name)}:
+            key = self.asset_keys.get(strip_transcoding(name))
+            if key:
+                dataset = kedro_door.unwrap_cached(run.get_dataset(name))
+                mlflow_run.find_model(dataset, key, context.instance, run_ids)
 
     def _record(
         self, context: dg.OpExecutionContext, node: Node, scopes: Scopes, recorded: Collection[str]
