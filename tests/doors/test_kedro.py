@@ -129,7 +129,7 @@ def test_a_session_is_refused_whose_configuration_cannot_have_values(
 ) -> None:
     monkeypatch.delattr(KedroSession, "_get_config_loader")
     with refused("_get_config_loader"):
-        open_session(tmp_path, values={("parameters", "rate"): 2})
+        open_session(tmp_path, configure=print)
 
 
 @pytest.mark.parametrize("name", ["_get_catalog", "_get_parameters"])

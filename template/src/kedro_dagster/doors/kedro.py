@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import kedro.io
-from kedro.config import AbstractConfigLoader, MissingConfigException, omegaconf_config
+from kedro.config import AbstractConfigLoader, omegaconf_config
 from kedro.framework.context import KedroContext
 from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
@@ -137,12 +137,12 @@ def open_session(
     env: str | None,
     run_id: str = "",
     runtime_params: Mapping[str, Any] | None = None,
-    values: Mapping[tuple[Any, ...], Any] | None = None,
+    configure: Callable[[AbstractConfigLoader], None] | None = None,
 ) -> KedroSession:
     """Open a Kedro session under the identity of a run, or under a new one.
 
     ``KedroSession.create`` always makes a new one, and asks git about the project: in each process
-    of a run. The values are put into the configuration, each at the keys that lead to it.
+    of a run. ``configure`` gets the config loader before any hook does.
     """
     session = KedroSession(
         session_id=run_id or generate_timestamp(),
@@ -156,44 +156,16 @@ def open_session(
         session_id=session.session_id,
         **{name: value for name, value in options.items() if value},
     )
-    if values:
+    if configure:
         make_loader = needed(KEDRO, session, "_get_config_loader")
 
-        def make_with_values() -> AbstractConfigLoader:
+        def make_configured() -> AbstractConfigLoader:
             loader: AbstractConfigLoader = make_loader()
-            with suppress(Exception):  # it may want what after_context_created adds
-                set_configuration(loader, values)
+            configure(loader)
             return loader
 
-        _replace(session, "_get_config_loader", make_with_values)
+        _replace(session, "_get_config_loader", make_configured)
     return session
-
-
-def set_configuration(loader: AbstractConfigLoader, values: Mapping[tuple[Any, ...], Any]) -> None:
-    """Put values into what a config loader gives, each at the keys that lead to it."""
-    for kind in {path[0] for path in values}:
-        loader[kind] = loader[kind]  # from now on, it is not read again
-    for path, value in values.items():
-        target: Any = loader
-        for key in path[:-1]:
-            target = target[key]
-        target[path[-1]] = value
-
-
-@contextmanager
-def configuration_read_once(loader: AbstractConfigLoader) -> Iterator[dict[str, Any]]:
-    """Let Kedro find the same catalog and parameters whenever it reads them; give these."""
-    found = {}
-    for kind in ("catalog", "parameters"):
-        if kind not in loader:
-            with suppress(MissingConfigException):
-                found[kind] = loader[kind]
-                loader[kind] = copy.deepcopy(found[kind])
-    try:
-        yield found
-    finally:
-        for kind in found:
-            del loader[kind]
 
 
 def hook_manager_of(owner: KedroSession | KedroContext) -> PluginManager:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import filterfalse, islice
 from typing import Any
 
@@ -67,7 +67,7 @@ class KedroRun:
 
     @cached_property
     def _session(self) -> KedroSession:
-        project = self.plan.project
+        project, values = self.plan.project, self._configuration
         project.import_pipelines(self.pipeline_names)
         return kedro_door.open_session(
             project_path=str(project.path),
@@ -76,7 +76,7 @@ class KedroRun:
             run_id=self.run_id,
             env=project.env,
             runtime_params=self.options.runtime_params,
-            values=self._configuration,
+            configure=partial(run_state.set_configuration_early, values) if values else None,
         )
 
     @cached_property
@@ -97,7 +97,7 @@ class KedroRun:
     def context(self) -> KedroContext:
         """The project's context; ``after_context_created`` has been called."""
         context = self._session.load_context()
-        kedro_door.set_configuration(context.config_loader, self._configuration)
+        run_state.set_configuration(context.config_loader, self._configuration)
         remember_credentials(context.config_loader)
         return context
 
@@ -110,7 +110,7 @@ class KedroRun:
             check_classes(context.config_loader, project.conf_source, project.env)
         read_once: AbstractContextManager[Mapping[str, Any]] = nullcontext({})
         if not self.single_process:
-            read_once = kedro_door.configuration_read_once(context.config_loader)
+            read_once = run_state.configuration_read_once(context.config_loader)
         # An error of validation would show the values of hidden parameters
         with redacted_errors(self.plan.hidden_values), read_once as self._read:
             catalog = kedro_door.create_catalog(

@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 from kedro.io.core import generate_timestamp
 
-from ..doors.dagster import resource_of_step
 from ..errors import TransientDataError
 from ..plan.model import ProjectPlan
 from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
@@ -43,8 +42,10 @@ def make_resources(
             description="Loads and saves through the Kedro catalog.",
         ),
         TRANSIENT_IO_MANAGER: dg.IOManagerDefinition(
-            lambda context: TransientIOManager(context.resources.kedro),
-            required_resource_keys={KEDRO},
+            lambda context: TransientIOManager(
+                context.resources.kedro, context.resources.io_manager
+            ),
+            required_resource_keys={KEDRO, IO_MANAGER},
             description="Passes transient datasets: in memory, or by the resource 'io_manager'.",
         ),
     }
@@ -112,21 +113,18 @@ class KedroIOManager(dg.IOManager):
 
 
 class TransientIOManager(dg.IOManager):
-    """Passes values between steps: in memory in one process, else by the ``io_manager`` resource.
+    """Passes values between steps: in memory within a process, else by the ``io_manager``."""
 
-    That resource is asked of the step, which requires it: Dagster gives every job one, but does
-    not know it where sensors are evaluated, and would refuse a resource that depends on it.
-    """
-
-    def __init__(self, run: KedroRun) -> None:
+    def __init__(self, run: KedroRun, io_manager: dg.IOManager) -> None:
         self._run = run
+        self._io_manager = io_manager
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a value, unless the steps that want it are in this process."""
         if obj is Transient.IN_CATALOG:
             return
         try:
-            resource_of_step(context.step_context, IO_MANAGER).handle_output(context, obj)
+            self._io_manager.handle_output(context, obj)
         except Exception as error:
             raise TransientDataError(
                 f"Dataset {self._run.plan.by_identifier[context.name].name!r}, written by step "
@@ -145,4 +143,4 @@ class TransientIOManager(dg.IOManager):
             return Transient.IN_CATALOG
         if lost_with(context.instance, upstream.run_id):
             return Transient.LOST
-        return resource_of_step(context.step_context, IO_MANAGER).load_input(context)
+        return self._io_manager.load_input(context)

@@ -7,14 +7,16 @@ such as the time. What comes out the same, as a secret does, each process reads 
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from kedro.config import AbstractConfigLoader, MissingConfigException
 from pluggy import PluginManager
 
 from ..doors import kedro as kedro_door
@@ -58,6 +60,39 @@ def changes_of_hooks(hook_manager: PluginManager, catalog: Any) -> Iterator[Hook
     }
 
 
+def set_configuration(loader: AbstractConfigLoader, values: Mapping[Place, Any]) -> None:
+    """Put values into what a config loader gives, each at the keys that lead to it."""
+    for kind in {path[0] for path in values}:
+        loader[kind] = loader[kind]  # from now on, it is not read again
+    for path, value in values.items():
+        target: Any = loader
+        for key in path[:-1]:
+            target = target[key]
+        target[path[-1]] = value
+
+
+def set_configuration_early(values: Mapping[Place, Any], loader: AbstractConfigLoader) -> None:
+    """Do so before any hook, if the loader wants nothing that ``after_context_created`` adds."""
+    with suppress(Exception):
+        set_configuration(loader, values)
+
+
+@contextmanager
+def configuration_read_once(loader: AbstractConfigLoader) -> Iterator[dict[str, Any]]:
+    """Let Kedro find the same catalog and parameters whenever it reads them; give these."""
+    found = {}
+    for kind in ("catalog", "parameters"):
+        if kind not in loader:
+            with suppress(MissingConfigException):
+                found[kind] = loader[kind]
+                loader[kind] = copy.deepcopy(found[kind])
+    try:
+        yield found
+    finally:
+        for kind in found:
+            del loader[kind]
+
+
 def changed_configuration(before: Any, now: Any, place: Place = ("config",)) -> dict[Place, Any]:
     """Find what stood in some configuration, and stands there no more when it is read again."""
     if isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys():
@@ -66,7 +101,14 @@ def changed_configuration(before: Any, now: Any, place: Place = ("config",)) -> 
             for key in before
             for inner, value in changed_configuration(before[key], now[key], (*place, key)).items()
         }
-    return {} if before == now else {place: before}
+    return {} if _same(before, now) else {place: before}
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001  # of arrays, for example: these are rather sent
+        return False
 
 
 def pack(
