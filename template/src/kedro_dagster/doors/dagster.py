@@ -194,6 +194,11 @@ def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
     ]
 
 
+def resource_of_step(step: dg.StepExecutionContext, key: str) -> Any:
+    """A resource that a step requires, whichever of its IO managers asks for it."""
+    return getattr(needed(DAGSTER, step, "scoped_resources_builder").build({key}), key)
+
+
 # --- Partitions and options
 
 

@@ -77,7 +77,11 @@ class NodeTranslator:
             else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
             for one in (datasets[name] for name in step.outputs)
         }
-        return self._op(step, ins, outs, lambda context, inputs: body.run_op(step, context, inputs))
+        passes_values = not all(datasets[name].persisted for name in (*step.inputs, *step.outputs))
+        resources = {KEDRO, IO_MANAGER} if passes_values else {KEDRO}
+        return self._op(
+            step, ins, outs, lambda context, given: body.run_op(step, context, given), resources
+        )
 
     def assets(self, asset_step: AssetStepPlan) -> dg.AssetsDefinition:
         """Make the multi-asset of a step of the asset layer; any part of it can be made.
@@ -98,6 +102,7 @@ class NodeTranslator:
             {name: dg.In(dg.Nothing) for name in read},
             {datasets[name].identifier: out for name in made},
             lambda context, _: body.run_assets(asset_step, context.op_execution_context),
+            {KEDRO},
         )
         policies = [datasets[name].metadata.get("backfill_policy") for name in made]
         return dg.AssetsDefinition(
@@ -115,6 +120,7 @@ class NodeTranslator:
         ins: Mapping[str, dg.In],
         outs: Mapping[str, dg.Out],
         compute: Callable[[dg.OpExecutionContext, Mapping[str, Any]], Iterator[dg.Output[Any]]],
+        resources: set[str],
     ) -> dg.OpDefinition:
         return dg.OpDefinition(
             compute_fn=compute,
@@ -125,7 +131,7 @@ class NodeTranslator:
             config_schema=config_schema(
                 step.parameters, self.plan.parameters, self.plan.hidden_parameters
             ),
-            required_resource_keys={KEDRO, IO_MANAGER},  # the latter has the state of the run
+            required_resource_keys=resources,
             tags={**self.get_tags(step), **dict(step.settings.tags)},
             retry_policy=_retry_policy(step.settings.retry_policy),
             pool=step.settings.pool,

@@ -116,7 +116,8 @@ class KedroExecutor(dg.Executor):
             selection.pipeline_names,
             single_process=single_process,
             tags=context.dagster_run.tags,
-            load_state=partial(load_state, SharedStorage.of(context), tags),
+            load_state=partial(load_state, instance, context.dagster_run, tags),
+            job_resources=context.job.get_definition().resource_defs,
         )
         around = pipeline_hooks(
             run, selection, instance, run_id, context.log, resumed=bool(resumed)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, cached_property, partial
 from itertools import filterfalse, islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 from kedro.framework.context import KedroContext
@@ -33,6 +33,8 @@ from .transient import ElsewhereDataset, Release
 _runs: dict[str, KedroRun] = {}  # those whose hooks are called in this process
 _kept: dict[str, KedroRun] = {}  # that of the last step in a process that is for steps only
 
+ResourceDefs: TypeAlias = Mapping[str, dg.ResourceDefinition]
+
 # Packages whose objects are the same in another process
 _SAFE_TO_PASS = {"builtins", "datetime", "decimal", "numpy", "pandas", "polars", "pyarrow"}
 
@@ -48,7 +50,8 @@ class KedroRun:
     _: KW_ONLY
     single_process: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    load_state: Callable[[], Mapping[run_state.Place, bytes]] = dict
+    load_state: Callable[[ResourceDefs], Mapping[run_state.Place, bytes]] | None = None
+    job_resources: ResourceDefs = field(default_factory=dict)  # by which the state is loaded
     release: Release | None = None
     mlflow_joined: bool = False
     on_step_done: Callable[[str], None] | None = None
@@ -81,7 +84,7 @@ class KedroRun:
 
     @cached_property
     def _state(self) -> Mapping[run_state.Place, bytes]:
-        return self.load_state()
+        return self.load_state(self.job_resources) if self.load_state else {}
 
     @cached_property
     def _configuration(self) -> Mapping[run_state.Place, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from kedro.io.core import generate_timestamp
 
+from ..doors.dagster import resource_of_step
 from ..errors import TransientDataError
 from ..plan.model import ProjectPlan
 from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
@@ -20,7 +21,7 @@ from .hooks import open_alone
 from .identity import identity_of, lost_with, tags_of
 from .kedro_run import KedroRun, reuse_run, run_in_this_process
 from .selection import RunOptions
-from .shared_storage import SharedStorage, load_state
+from .shared_storage import load_state
 from .steps import in_scope
 from .transient import Transient
 
@@ -38,14 +39,12 @@ def make_resources(
         ),
         KEDRO_IO_MANAGER: dg.IOManagerDefinition(
             lambda context: KedroIOManager(context.resources.kedro, names),
-            required_resource_keys={KEDRO, IO_MANAGER},  # the latter has the state of the run
+            required_resource_keys={KEDRO},
             description="Loads and saves through the Kedro catalog.",
         ),
         TRANSIENT_IO_MANAGER: dg.IOManagerDefinition(
-            lambda context: TransientIOManager(
-                context.resources.kedro, context.resources.io_manager
-            ),
-            required_resource_keys={KEDRO, IO_MANAGER},
+            lambda context: TransientIOManager(context.resources.kedro),
+            required_resource_keys={KEDRO},
             description="Passes transient datasets: in memory, or by the resource 'io_manager'.",
         ),
     }
@@ -71,8 +70,7 @@ def _open_run(plan: ProjectPlan, context: dg.InitResourceContext) -> Iterator[Ke
         yield from open_alone(plan, instance, context.run, log, options)
         return
     names = plan.pipeline_names(context.run.job_name)
-    storage = SharedStorage(context.all_resource_defs, instance, context.run)
-    state = partial(load_state, storage, tags)
+    state = partial(load_state, instance, context.run, tags)
     with reuse_run(
         run_id, lambda: KedroRun(plan, identity, options, names, tags=tags, load_state=state)
     ) as run:
@@ -99,6 +97,8 @@ class KedroIOManager(dg.IOManager):
     @contextmanager
     def _in_scope(self, context: dg.InputContext | dg.OutputContext) -> Iterator[str]:
         """The catalog name of an asset, for as long as just its partitions are in scope."""
+        if self._run.load_state:
+            self._run.job_resources = context.step_context.job_def.resource_defs
         key = context.asset_key
         dataset = self._run.plan.datasets.get(self._names.get(key, ""))
         if dataset is None:  # the asset of an entry that no job uses is called as the entry is
@@ -113,18 +113,21 @@ class KedroIOManager(dg.IOManager):
 
 
 class TransientIOManager(dg.IOManager):
-    """Passes values between steps: in memory within a process, else by the ``io_manager``."""
+    """Passes values between steps: in memory in one process, else by the ``io_manager`` resource.
 
-    def __init__(self, run: KedroRun, io_manager: dg.IOManager) -> None:
+    That resource is asked of the step, which requires it: Dagster gives every job one, but does
+    not know it where sensors are evaluated, and would refuse a resource that depends on it.
+    """
+
+    def __init__(self, run: KedroRun) -> None:
         self._run = run
-        self._io_manager = io_manager
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a value, unless the steps that want it are in this process."""
         if obj is Transient.IN_CATALOG:
             return
         try:
-            self._io_manager.handle_output(context, obj)
+            resource_of_step(context.step_context, IO_MANAGER).handle_output(context, obj)
         except Exception as error:
             raise TransientDataError(
                 f"Dataset {self._run.plan.by_identifier[context.name].name!r}, written by step "
@@ -143,4 +146,4 @@ class TransientIOManager(dg.IOManager):
             return Transient.IN_CATALOG
         if lost_with(context.instance, upstream.run_id):
             return Transient.LOST
-        return self._io_manager.load_input(context)
+        return resource_of_step(context.step_context, IO_MANAGER).load_input(context)

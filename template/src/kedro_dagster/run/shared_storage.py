@@ -112,10 +112,16 @@ def send_state(storage: SharedStorage, run: KedroRun, changes: HookChanges) -> N
         )
 
 
-def load_state(storage: SharedStorage, tags: Mapping[str, str]) -> Mapping[Place, bytes]:
-    """Find the state that the run worker has stored."""
-    if tags.get(STATE_TAG) != storage.dagster_run.run_id:  # a re-execution inherits tags
+def load_state(
+    instance: dg.DagsterInstance,
+    dagster_run: dg.DagsterRun,
+    tags: Mapping[str, str],
+    resources: Mapping[str, dg.ResourceDefinition],
+) -> Mapping[Place, bytes]:
+    """Find the state that the run worker has stored, by the resources of the run's job."""
+    if tags.get(STATE_TAG) != dagster_run.run_id:  # a re-execution inherits tags
         return {}
+    storage = SharedStorage(resources, instance, dagster_run)
     values: Mapping[Place, bytes] = storage.load(_STATE, "values")
     return values
 

@@ -57,6 +57,7 @@ class StepBody:
     ) -> Iterator[dg.Output[Any]]:
         """Run a step of a job."""
         run: KedroRun = context.resources.kedro
+        run.job_resources = context.job_def.resource_defs
         _stop_after_failure(context)
         skipped = run.skips(step, context.job_name)
         if skipped:
@@ -94,6 +95,7 @@ class StepBody:
         self, asset_step: AssetStepPlan, context: dg.OpExecutionContext
     ) -> Iterator[dg.Output[Any]]:
         """Run the part of a step of the asset layer that makes the chosen assets."""
+        context.resources.kedro.job_resources = context.job_def.resource_defs
         wanted = {self.plan.by_identifier[name].name for name in context.selected_output_names}
         selected = [name for name in asset_step.upstream if name in wanted]
         keys = context.partition_keys if asset_step.partitioning else ()
