@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dagster as dg
@@ -37,7 +37,10 @@ class PipelineHooks:
         """Call the hook; give tags for what it has opened."""
         run = self.run
         try:
-            with changes_of_hooks(run.hook_manager, run.catalog) as self.changes:
+            with ExitStack() as stack:
+                if not run.single_process:  # else there is nobody to be told
+                    changes = changes_of_hooks(run.hook_manager, run.catalog)
+                    self.changes = stack.enter_context(changes)
                 run.hook_manager.hook.before_pipeline_run(**self._arguments())
         except BaseException:
             with mlflow_run.closing(run.hook_manager, "FAILED"):

@@ -166,9 +166,13 @@ def _hooks(hook_manager: PluginManager) -> Iterator[tuple[Place, Any]]:
 
 
 def _content(value: Any) -> Any:
-    """What changes where a value is changed in place."""
+    """What changes where a value is changed in place: of a large one, how much there is."""
+    if not isinstance(value, (dict, list, set)):
+        return None
+    if len(value) > 10_000:
+        return len(value)
     try:
-        return pickle.dumps(value) if isinstance(value, (dict, list, set)) else None
+        return pickle.dumps(value)
     except Exception:  # noqa: BLE001  # whatever is in it
         return None
 
