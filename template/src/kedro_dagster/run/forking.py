@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
@@ -43,7 +44,7 @@ def reasons_not_to_fork(before: ProcessState, datasets: Iterable[tuple[str, Any]
     pyspark = sys.modules.get("pyspark")
     if pyspark is not None and pyspark.SparkContext._active_spark_context is not None:
         yield "a Spark session is open"
-    threads = {thread.native_id: thread for thread in threading.enumerate()}
+    threads = {_native_id(thread): thread for thread in threading.enumerate()}
     for native_id, thread in threads.items():
         if isinstance(thread, threading.Timer) and thread.finished.is_set():
             thread.join()  # such as the event log's, which has been cancelled and is about to end
@@ -53,6 +54,11 @@ def reasons_not_to_fork(before: ProcessState, datasets: Iterable[tuple[str, Any]
         yield f"a library has started threads ({', '.join(names)})"
     if _open_files("socket:") - before.sockets:
         yield "a network connection is open"
+
+
+def _native_id(thread: threading.Thread) -> int | None:
+    """Of the main thread of a fork, Python still has that of the process it was forked from."""
+    return os.getpid() if thread is threading.main_thread() else thread.native_id
 
 
 def _threads_of_libraries(before: ProcessState, own: set[int | None]) -> Iterator[str]:
