@@ -108,7 +108,7 @@ def compat(session: nox.Session, versions: str) -> None:
     """Run what depends on versions on the oldest and on the newest that are supported."""
     options = OLDEST if versions == "oldest" else ()
     session.install(*options, *nox.project.dependency_groups(PYPROJECT, "copier", "example"))
-    install_groups(session, "pytest")
+    install_groups(session, "pytest", "threads")
     session.env.update(fast_processes(), KEDRO_DAGSTER_VERSIONS=versions)
     tests = session.posargs or (*COMPAT_TESTS, "-k", "not augment or runs_in_dagster")
     session.run("pytest", "--numprocesses=auto", "--dist=loadgroup", "--durations=5", *tests)

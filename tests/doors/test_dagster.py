@@ -103,6 +103,7 @@ OPTIONAL = {
             "execute_plan_iterator",
             "create_context_free_log_manager",
             "ChildProcessCommand",
+            "ChildProcessDoneEvent",
             "_execute_command_in_child_process",
         ),
         ("multiprocessing.context._concrete_contexts",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ NOTHING: list[str] = []
 BEGUN = ["before_pipeline_run"]
 FAILED = ["before_pipeline_run", "on_pipeline_error"]
 DONE = ["before_pipeline_run", "after_pipeline_run"]
+FAILED_AT_THE_END = [*DONE, "on_pipeline_error"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,13 @@ class Death:
     """A place where a process dies, and which pipeline hooks the run has by then or later.
 
     Args:
-        process: Which process dies: the run worker, the nursery or a worker.
+        process: The process that dies, or whose parent does: the run worker, the nursery, a worker.
         moment: Whether it dies before or after a call.
         call: The function, of a library or of the project's own hooks and nodes.
         hooks: The pipeline hooks that the run has had when Dagster has noticed it.
         when: Which call it is, by ``args`` and, after it, by ``result``.
         nth: The how-manieth of these calls in its process.
+        victim: Which process dies: by ``os``, that process or its parent.
         job: The job.
         environment: Environment variables.
     """
@@ -47,6 +51,7 @@ class Death:
     hooks: list[str]
     when: str = "True"
     nth: int = 1
+    victim: str = "getpid"
     job: str = "all"
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,10 +65,12 @@ START = "multiprocessing.process:BaseProcess.start"
 BEGIN = "multiprocessing.process:BaseProcess.run"
 JOIN = "multiprocessing.process:BaseProcess.join"
 PLAN = "dagster._core.execution.api:create_execution_plan"
+NODE = "kedro.pipeline.node:Node.run"
 SAVE = "kedro_datasets.json:JSONDataset.save"
-STORED = "dagster:FilesystemIOManager.dump_to_path"
+STORED = "dagster:UPathIOManager.handle_output"
 OF_ANOTHER = {"KEDRO_MP_CONTEXT": "spawn"}
 BROKEN = {"BREAK": "1"}
+STUBBORN = {"STUBBORN": "1"}
 
 
 def tag(start: str) -> str:
@@ -83,6 +90,7 @@ STEP_EVENTS = (
     "STEP_OUTPUT",
     "HANDLED_OUTPUT",
 )
+FIRST = 'str({0}).startswith("[\'word")'
 STEP_TWO = "isinstance({0}, tuple) and {0}[0] == 'two'"
 
 DEATHS = {
@@ -111,6 +119,9 @@ DEATHS = {
         RUN, "after", START, FAILED, f"args[0].name == {NURSERY!r}"
     ),
     "a worker is asked for": Death(RUN, "after", SEND, FAILED, "args[1] is None"),
+    "another worker is asked for while one is at work": Death(
+        RUN, "after", SEND, FAILED, "args[1] is None", nth=2, environment=STUBBORN
+    ),
     "before a step is sent": Death(RUN, "before", SEND, FAILED, STEP_TWO.format("args[1]")),
     "after a step is sent": Death(RUN, "after", SEND, FAILED, STEP_TWO.format("args[1]")),
     **{
@@ -127,15 +138,18 @@ DEATHS = {
         RUN, "after", JOIN, FAILED, f"args[0].name == {NURSERY!r}"
     ),
     "before after_pipeline_run": Death(RUN, "before", f"{HOOK}after_pipeline_run", FAILED),
-    "after after_pipeline_run": Death(RUN, "after", f"{HOOK}after_pipeline_run", DONE),
+    "after after_pipeline_run": Death(RUN, "after", f"{HOOK}after_pipeline_run", FAILED_AT_THE_END),
+    "before the hooks are closed": Death(RUN, "before", TAGS, FAILED_AT_THE_END, tag("closed")),
+    "after the hooks are closed": Death(RUN, "after", TAGS, DONE, tag("closed")),
+    "before on_pipeline_error is taken over": Death(
+        RUN, "before", TAGS, FAILED, tag("closed"), environment=BROKEN
+    ),
     "before on_pipeline_error": Death(
-        RUN, "before", f"{HOOK}on_pipeline_error", FAILED, environment=BROKEN
+        RUN, "before", f"{HOOK}on_pipeline_error", BEGUN, environment=BROKEN
     ),
     "after on_pipeline_error": Death(
         RUN, "after", f"{HOOK}on_pipeline_error", FAILED, environment=BROKEN
     ),
-    "before the hooks are closed": Death(RUN, "before", TAGS, DONE, tag("closed")),
-    "after the hooks are closed": Death(RUN, "after", TAGS, DONE, tag("closed")),
     "before the end is told": Death(RUN, "before", STORE, DONE, event("PIPELINE_SUCCESS")),
     "after the end is told": Death(RUN, "after", STORE, DONE, event("PIPELINE_SUCCESS")),
     # The nursery
@@ -144,8 +158,20 @@ DEATHS = {
     "before a worker is forked": Death(NURSERY, "before", START, FAILED),
     "after a worker is forked": Death(NURSERY, "after", START, FAILED),
     "a worker is told and not handed over": Death(NURSERY, "after", SEND, FAILED),
-    "a worker is handed over": Death(NURSERY, "before", RECEIVE, FAILED, nth=2),
-    "both workers are at work": Death(NURSERY, "before", RECEIVE, FAILED, nth=3),
+    "a worker is handed over and another is not yet asked for": Death(
+        NURSERY, "before", RECEIVE, FAILED, nth=2
+    ),
+    "a worker is at work": Death(
+        WORKER,
+        "before",
+        NODE,
+        FAILED,
+        "args[0].name == 'beside'",
+        victim="getppid",
+        job="replaced",
+        environment=STUBBORN,
+    ),
+    "both workers are handed over": Death(NURSERY, "before", RECEIVE, DONE, nth=3),
     "before a worker is replaced": Death(NURSERY, "before", JOIN, FAILED, job="replaced"),
     "after a worker is replaced": Death(NURSERY, "after", JOIN, FAILED, job="replaced"),
     # A worker, forked from the run worker
@@ -176,14 +202,14 @@ DEATHS = {
         )
         for moment in ("before", "after")
     },
-    "a node begins": Death(WORKER, "before", "shop.nodes:two", FAILED),
-    "a node ends": Death(WORKER, "after", "shop.nodes:two", FAILED),
-    "before a value is saved": Death(WORKER, "before", SAVE, FAILED, "'word' in args[1][0]"),
+    "a node begins": Death(WORKER, "before", NODE, FAILED, "args[0].name == 'two'"),
+    "a node ends": Death(WORKER, "after", NODE, FAILED, "args[0].name == 'two'"),
+    "before a value is saved": Death(WORKER, "before", SAVE, FAILED, FIRST.format("args[1]")),
     "a file is open and empty": Death(
-        WORKER, "before", "json:dump", FAILED, "'word' in args[0][0]"
+        WORKER, "before", "json:dump", FAILED, FIRST.format("args[0]")
     ),
     "a value is saved and not yet told": Death(
-        WORKER, "after", SAVE, FAILED, "'word' in args[1][0]"
+        WORKER, "after", SAVE, FAILED, FIRST.format("args[1]")
     ),
     "before a materialisation is stored": Death(
         WORKER, "before", STORE, FAILED, event("ASSET_MATERIALIZATION", "one")
@@ -239,7 +265,7 @@ FAULTS = '''
                 calls.append(1)
                 if len(calls) == fault["nth"]:
                     open("died", "x").close()
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(getattr(os, fault["victim"])(), signal.SIGKILL)
 
         @functools.wraps(real)
         def armed(*args, **kwargs):
@@ -256,8 +282,9 @@ FAULTS = '''
 DRIVER = '''
     """Forks a process for each run, from one that has all imported."""
 
-    import json, os, sys, traceback
+    import json, os, signal, sys, time, traceback
     import dagster as dg
+    from dagster._core.execution.api import execute_run_iterator
     from shop.definitions import defs
     from shop.faults import arm
 
@@ -276,6 +303,13 @@ DRIVER = '''
                 again = dg.ReexecutionOptions(parent)  # all of its steps have run
         job = dg.reconstructable({"all": all, "replaced": replaced}[name])
         assert dg.execute_job(job, instance, reexecution_options=again).success
+
+    def resume(instance, run_id):
+        """As a launcher does that has its run workers begun again."""
+        run = instance.get_run_by_id(run_id)
+        job = dg.reconstructable(all)
+        for _ in execute_run_iterator(job, run, instance, resume_from_failure=True):
+            pass
 
     def tell(instance, run_id):
         """As Dagster does when it notices that a run worker is gone."""
@@ -312,17 +346,36 @@ DRIVER = '''
                     sys.stderr.flush()
                     os._exit(1)
                 os._exit(0)
-            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+            end = time.monotonic() + 120
+            while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+                if time.monotonic() > end:  # it hangs
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(0.01)
+            print(os.waitstatus_to_exitcode(ended[1]), flush=True)
 
     if __name__ == "__main__":
         main()
 '''
 NODES = """
-    import os
+    import os, signal, time
 
     def one(raw): return [f"word {raw}"] * 5_000
-    def beside(raw): return {"beside": raw}
-    def two(first): return {"words": len(first)}
+    def beside(raw):
+        if os.environ.get("STUBBORN"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            time.sleep(600)
+        return {"beside": raw}
+
+    def two(first):
+        if os.environ.get("FORKS"):
+            child = os.fork()
+            if not child:
+                time.sleep(60)
+                os._exit(0)
+            with open("child", "w") as file:
+                file.write(str(child))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"words": len(first)}
 
     def three(between, second):
         if os.environ.get("BREAK"):
@@ -352,8 +405,9 @@ HOOKS = """
 
     class ProjectHooks:
         def note(self, hook, run_params, **more):
+            line = {"hook": hook, "run_id": run_params["run_id"], **more}
             with open("trace", "a") as file:
-                file.write(json.dumps({"hook": hook, "run_id": run_params["run_id"], **more}) + "\\n")
+                file.write(json.dumps(line) + "\\n")
 
         @hook_impl
         def after_context_created(self, context): pass
@@ -449,6 +503,17 @@ class Driver:
             time.sleep(0.1)
         return found
 
+    def die(self, death: Death) -> int:
+        """Execute a job until one of its processes dies; gives the exit status."""
+        folder = self.project.path
+        for file in (folder / "died", *(folder / "data" / f"{name}.json" for name in FILES)):
+            file.unlink(missing_ok=True)
+        fault = json.dumps(asdict(death))
+        status = self("execute", death.job, None, FAULT=fault, **death.environment)
+        assert (folder / "died").exists(), self.output
+        assert "Workers are not forked" not in self.output
+        return status
+
     def values(self) -> dict[str, bytes]:
         files = {name: self.project.path / "data" / f"{name}.json" for name in FILES}
         return {name: file.read_bytes() for name, file in files.items() if file.exists()}
@@ -507,16 +572,11 @@ def oracle(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 @pytest.mark.parametrize("place", DEATHS)
 def test_a_process_that_dies(driver: Driver, oracle: dict[str, bytes], place: str) -> None:
     death = DEATHS[place]
-    folder = driver.project.path
-    for file in (folder / "died", *(folder / "data" / f"{name}.json" for name in FILES)):
-        file.unlink(missing_ok=True)
+    status = driver.die(death)
 
-    fault = json.dumps(asdict(death))
-    status = driver("execute", death.job, None, FAULT=fault, **death.environment)
-
-    assert (folder / "died").exists(), driver.output
-    assert "Workers are not forked" not in driver.output
-    assert status == (-9 if death.process == RUN else death.hooks != DONE), driver.output
+    assert status == (-signal.SIGKILL if death.process == RUN else death.hooks != DONE), (
+        driver.output
+    )
     assert not driver.left_behind()
     run = driver.last_run()
     made = driver.values()
@@ -532,4 +592,28 @@ def test_a_process_that_dies(driver: Driver, oracle: dict[str, bytes], place: st
         assert again.parent_run_id == run.run_id
         assert driver.hooks(again) == DONE
     assert driver.values() == oracle
+    assert not driver.left_behind()
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["after the identity is written", "after the hooks are open", "before the end is told"],
+)
+def test_a_run_worker_that_is_begun_again(
+    driver: Driver, oracle: dict[str, bytes], place: str
+) -> None:
+    driver.die(DEATHS[place])
+    run = driver.last_run()
+    assert driver("resume", run.run_id) == 0, driver.output
+    assert driver.last_run().status is dg.DagsterRunStatus.SUCCESS
+    assert driver.hooks(run) == DONE
+    assert driver.values() == oracle
+
+
+def test_a_worker_whose_node_has_forked_a_process_that_lives_on(driver: Driver) -> None:
+    started = time.monotonic()
+    assert driver("execute", "all", None, FORKS="1") == 1
+    assert time.monotonic() - started < 55
+    os.kill(int((driver.project.path / "child").read_text()), signal.SIGKILL)
+    assert "child process for step two" in driver.output
     assert not driver.left_behind()

@@ -159,7 +159,9 @@ PIPELINES = """
     def several(function, *then):
         made = [f"made_{i}" for i in range(3)]
         ends = [f"out_{i}" for i in range(3)]
-        first = [node(function, "raw", made[i] if then else ends[i], name=f"n_{i}") for i in range(3)]
+        first = [
+            node(function, "raw", made[i] if then else ends[i], name=f"n_{i}") for i in range(3)
+        ]
         return Pipeline([
             *first, *(node(one, made[i], ends[i], name=f"m_{i}") for one in then for i in range(3))
         ])
@@ -220,10 +222,10 @@ def project(rendered: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def run(project: Project) -> Run:
-    """Executes a job, for two minutes at most; gives what it printed and noted."""
+    """Executes a job, for five minutes at most; gives what it printed and noted."""
 
     def run(job: str, **environment: str) -> tuple[str, Notes]:
-        done = project.execute(job, timeout=120, **environment)
+        done = project.execute(job, timeout=300, **environment)
         lines = (project.path / "trace").read_text().splitlines()
         return " ".join((done.stdout + done.stderr).split()), [json.loads(line) for line in lines]
 

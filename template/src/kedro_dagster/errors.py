@@ -57,6 +57,10 @@ class TransientDataError(KedroDagsterError):
     """A value that stands in no persisted dataset cannot reach the step that needs it."""
 
 
+class WorkersLostError(KedroDagsterError):
+    """The process from which the workers of a run are forked has ended before the run."""
+
+
 class StepTimeoutError(KedroDagsterError, TimeoutError):
     """A step ran longer than the ``timeout`` that ``dagster.yml`` gives its nodes."""
 

@@ -156,13 +156,19 @@ def step_executor(
 
 def send_events(queue: Any, events: Iterator[Any]) -> None:
     """Send events from a child process to Dagster's executor, in the form that it reads."""
-    base, execute = _child_process()
+    base, _, execute = _child_process()
 
     class Command(base):  # type: ignore[misc, valid-type]
         def execute(self) -> Iterator[Any]:
             return events
 
     execute(queue, Command())
+
+
+def child_process_done(pid: int) -> Any:
+    """What Dagster's executor has from a child process that has nothing more to do."""
+    _, done, _ = _child_process()
+    return done(pid)
 
 
 def _step_functions() -> tuple[Callable[..., Any], ...]:
@@ -172,13 +178,14 @@ def _step_functions() -> tuple[Callable[..., Any], ...]:
     return create_execution_plan, execute_plan_iterator, create_context_free_log_manager
 
 
-def _child_process() -> tuple[type, Callable[..., None]]:
+def _child_process() -> tuple[type, Callable[[int], Any], Callable[..., None]]:
     from dagster._core.executor.child_process_executor import (
         ChildProcessCommand,
+        ChildProcessDoneEvent,
         _execute_command_in_child_process,
     )
 
-    return ChildProcessCommand, _execute_command_in_child_process
+    return ChildProcessCommand, ChildProcessDoneEvent, _execute_command_in_child_process
 
 
 # --- Steps

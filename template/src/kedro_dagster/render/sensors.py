@@ -14,7 +14,7 @@ from ..read.dagster_yml import SensorOptions
 from ..read.partition_entry import all_keys
 from ..run.executor import step_error
 from ..run.hooks import PipelineHooks, join_mlflow
-from ..run.identity import close_hooks, hooks_are_open, identity_of
+from ..run.identity import close_hooks, identity_of, state_of_hooks
 from ..run.kedro_run import KedroRun
 from ..run.selection import RunOptions, planned_steps, select_nodes
 
@@ -36,7 +36,8 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
         steps = planned_steps(instance, dagster_run)
         selection = select_nodes(plan, dagster_run.job_name, "killed", steps)
         identity = identity_of(dagster_run.tags, run_id)
-        if selection is None or identity is None or not hooks_are_open(dagster_run.tags, run_id):
+        are_open = state_of_hooks(dagster_run.tags, run_id) == "open"
+        if selection is None or identity is None or not are_open:
             return  # no SkipReason: it would end the tick, with other runs still to be seen
         options = RunOptions.of(dagster_run.run_config)
         run = KedroRun(plan, identity, options, selection.pipeline_names, tags=dagster_run.tags)

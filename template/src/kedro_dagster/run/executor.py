@@ -20,7 +20,7 @@ from ..read.credentials import redacted_errors
 from .event_log import event_log
 from .forking import ProcessState, reasons_not_to_fork
 from .hooks import PipelineHooks, pipeline_hooks
-from .identity import identity_of, lost_with, new_identity, tags_of
+from .identity import identity_of, lost_with, new_identity, state_of_hooks, tags_of
 from .kedro_run import KedroRun
 from .launched import check_start_method
 from .processes import PRELOADED, preload, start_method_of_workers
@@ -107,11 +107,10 @@ class KedroExecutor(dg.Executor):
             return
         before = ProcessState.now() if self.start_method == "fork" else None
         tags = tags_of(instance, run_id) if context.resume_from_failure else {}
-        resumed = identity_of(tags, run_id)
         single_process = dagster_door.is_in_process(self.inner)
         run = KedroRun(
             self.plan,
-            resumed or new_identity(instance, run_id, single_process),
+            identity_of(tags, run_id) or new_identity(instance, run_id, single_process),
             RunOptions.of(context.run_config),
             selection.pipeline_names,
             single_process=single_process,
@@ -119,9 +118,8 @@ class KedroExecutor(dg.Executor):
             load_state=partial(load_state, instance, context.dagster_run, tags),
             job_resources=context.job.get_definition().resource_defs,
         )
-        around = pipeline_hooks(
-            run, selection, instance, run_id, context.log, resumed=bool(resumed)
-        )
+        state = state_of_hooks(tags, run_id)
+        around = pipeline_hooks(run, selection, instance, run_id, context.log, state=state)
         with redacted_errors(), around as hooks:
             for event in self._execute_nodes(context, execution_plan, hooks, before):
                 if event.is_step_failure and hooks.failure is None:

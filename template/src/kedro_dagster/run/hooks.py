@@ -125,16 +125,17 @@ def pipeline_hooks(
     dagster_run_id: str,
     log: dg.DagsterLogManager,
     *,
-    resumed: bool = False,
+    state: str = "",
 ) -> Iterator[PipelineHooks]:
     """Stand around all nodes of a run: the one place where its pipeline hooks are called.
 
     The run's tags say how far the hooks have come, for whoever finds it when this process has
-    been killed: the run-failure sensor, or a run worker that resumes it.
+    been killed: the run-failure sensor, or a run worker that resumes it, from some ``state``.
     """
     hooks = PipelineHooks(run, selection)
+    hooks.ended = state == "closed"
     with event_log(log, instance):
-        if resumed:
+        if state in ("open", "closed"):
             join_mlflow(run, instance, dagster_run_id)
         else:
             open_hooks(instance, dagster_run_id, hooks.before_pipeline_run())
@@ -152,10 +153,10 @@ def pipeline_hooks(
 
 
 def _end(hooks: PipelineHooks, instance: dg.DagsterInstance, dagster_run_id: str, log: Any) -> None:
-    with event_log(log, instance):
-        try:
-            hooks.end()
-        finally:
+    with event_log(log, instance), ExitStack() as stack:
+        stack.callback(close_hooks, instance, dagster_run_id)
+        stack.callback(hooks.end)
+        if hooks.failure:  # the sensor is not to call on_pipeline_error again, if it is killed
             close_hooks(instance, dagster_run_id)
 
 

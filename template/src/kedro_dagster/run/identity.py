@@ -54,10 +54,11 @@ def open_hooks(instance: dg.DagsterInstance, dagster_run_id: str, tags: Mapping[
 
 
 def close_hooks(instance: dg.DagsterInstance, dagster_run_id: str) -> None:
-    """Write on a Dagster run that the last of its pipeline hooks has been called."""
+    """Write on a Dagster run that no other process is to call the last of its pipeline hooks."""
     instance.add_run_tags(dagster_run_id, {HOOKS_TAG: f"closed {dagster_run_id}"})
 
 
-def hooks_are_open(tags: Mapping[str, str], dagster_run_id: str) -> bool:
-    """Whether pipeline hooks of a Dagster run have begun and not ended."""
-    return tags.get(HOOKS_TAG) == f"open {dagster_run_id}"
+def state_of_hooks(tags: Mapping[str, str], dagster_run_id: str) -> str:
+    """How far the pipeline hooks of a Dagster run have come: ``opening``, ``open``, ``closed``."""
+    state, _, owner = tags.get(HOOKS_TAG, "").partition(" ")
+    return state if owner == dagster_run_id else ""

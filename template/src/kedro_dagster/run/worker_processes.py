@@ -9,12 +9,15 @@ import random
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import connection as mp
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, Protocol, TypeAlias
+
+from ..errors import WorkersLostError
 
 RunSteps: TypeAlias = Callable[[Connection], None]
 """What a worker does: it runs the steps that come through the connection, until it is closed."""
@@ -49,6 +52,7 @@ class ForkedProcesses:
         arguments = (theirs, self._nursery, run_steps, random_state, start_method)
         context = multiprocessing.get_context("fork")
         self._process = context.Process(target=_nursery, args=arguments, name="kedro-nursery")
+        self._workers: set[int] = set()
         with warnings.catch_warnings():
             # Python 3.12 warns of a fork of several threads. The copy takes no lock of theirs: it
             # opens its own Dagster instance, and logging and threading renew their own locks
@@ -58,19 +62,28 @@ class ForkedProcesses:
 
     def start(self) -> tuple[int, Connection]:
         """Have the nursery fork a worker."""
-        self._nursery.send(None)
-        pid = self._nursery.recv()
-        return pid, Connection(recv_handle(self._nursery))
+        with _nursery_lives():
+            self._nursery.send(None)
+            pid = self._nursery.recv()
+            self._workers.add(pid)
+            return pid, Connection(recv_handle(self._nursery))
 
     def end(self, pid: int) -> int:
         """Have the nursery wait for a worker."""
-        self._nursery.send(pid)
-        return int(self._nursery.recv())
+        with _nursery_lives():
+            self._nursery.send(pid)
+            exitcode = int(self._nursery.recv())
+        self._workers.discard(pid)
+        return exitcode
 
     def close(self) -> None:
         """Let the nursery end, which kills the workers that it has left."""
         self._nursery.close()
         self._process.join()
+        if self._process.exitcode:  # it was killed itself
+            for pid in self._workers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 class FreshProcesses:
@@ -113,6 +126,17 @@ class FreshProcesses:
             process.join()
 
 
+@contextmanager
+def _nursery_lives() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError, RuntimeError) as error:
+        raise WorkersLostError(
+            "The process from which the workers of this run are forked has ended. If it has "
+            "printed no error, it was killed, perhaps for want of memory."
+        ) from error
+
+
 def _nursery(
     connection: Connection,
     theirs: Connection,
@@ -128,28 +152,30 @@ def _nursery(
     context = multiprocessing.get_context("fork")
     workers: dict[int, BaseProcess] = {}
     run_worker = os.getppid()
-    while True:
-        try:
-            pid = connection.recv()
-        except EOFError:
-            break
-        if pid:
-            process = workers.pop(pid)
-            process.join()
-            connection.send(process.exitcode)
-            continue
-        ours, inner = multiprocessing.Pipe()
-        arguments = (inner, (ours, connection), run_steps, random_state, start_method)
-        process = context.Process(target=_worker, args=arguments, name="kedro-worker")
-        process.start()
-        inner.close()
-        assert process.pid is not None
-        workers[process.pid] = process
-        connection.send(process.pid)
-        send_handle(connection, ours.fileno(), run_worker)
-        ours.close()
-    for process in workers.values():
-        process.kill()
+    try:
+        while True:
+            try:
+                pid = connection.recv()
+            except EOFError:
+                break
+            if pid:
+                process = workers.pop(pid)
+                process.join()
+                connection.send(process.exitcode)
+                continue
+            ours, inner = multiprocessing.Pipe()
+            arguments = (inner, (ours, connection), run_steps, random_state, start_method)
+            process = context.Process(target=_worker, args=arguments, name="kedro-worker")
+            process.start()
+            inner.close()
+            assert process.pid is not None
+            workers[process.pid] = process
+            connection.send(process.pid)
+            send_handle(connection, ours.fileno(), run_worker)
+            ours.close()
+    finally:  # the run worker may be killed while it is told something
+        for process in workers.values():
+            process.kill()
 
 
 def _worker(

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from multiprocessing import connection as mp
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from ..doors.dagster import child_process_done
 from .worker_processes import WorkerProcesses
 
 KILL_AFTER = 30.0
@@ -50,6 +52,14 @@ class _Worker:
     pid: int
     connection: Connection
     steps: int = 0
+
+    def died(self) -> bool:
+        """Whether its process has ended, as far as the platform tells."""
+        try:
+            status = Path(f"/proc/{self.pid}/stat").read_text()
+        except FileNotFoundError:
+            return Path("/proc/self/stat").exists()
+        return status.rpartition(")")[2].split()[0] == "Z"
 
 
 class Workers:
@@ -145,6 +155,7 @@ class _Lease(BaseProcess):
         self._known_state = known_state
         self._timeout = timeout
         self._kill_at = float("inf")
+        self._ended = False
         self._exitcode: int | None = None
 
     @property
@@ -159,10 +170,12 @@ class _Lease(BaseProcess):
         self.worker = self.workers.take()
         try:
             self.worker.connection.send((self._step_key, self._known_state))
-        except OSError:  # it has died while it was idle
-            self.workers.bury(self.worker)
-            self.worker = None
-            self.start()
+        except OSError:
+            exitcode = self.workers.bury(self.worker)
+            if self.worker.steps == 1:
+                self._exitcode = exitcode
+            else:  # it has died while it was idle
+                self.start()
             return
         if self._timeout:
             self._kill_at = time.monotonic() + self._timeout + KILL_AFTER
@@ -186,6 +199,8 @@ class _Lease(BaseProcess):
             self._kill_at = float("inf")
             self.workers.tell(Note("killed", self._step_key, KILL_AFTER))
             os.kill(self.worker.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        # Processes that its node has forked may keep the connection open: only this tells its end
+        died = self.worker.died()
         try:
             while self.worker.connection.poll():
                 message = self.worker.connection.recv()
@@ -194,9 +209,14 @@ class _Lease(BaseProcess):
                     continue
                 if isinstance(message, dg.DagsterEvent) and message.event_type in _ENDS:
                     self._kill_at = float("inf")
+                    self._ended = True
                 return message
         except (EOFError, OSError):
+            died = True
+        if died:
             self._exitcode = self.workers.bury(self.worker)
+            if self._ended:  # it has done its step
+                return child_process_done(self.worker.pid)
         raise queue.Empty
 
     def interrupt(self) -> None:
