@@ -199,8 +199,6 @@ class _Lease(BaseProcess):
             self._kill_at = float("inf")
             self.workers.tell(Note("killed", self._step_key, KILL_AFTER))
             os.kill(self.worker.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-        # Processes that its node has forked may keep the connection open: only this tells its end
-        died = self.worker.died()
         try:
             while self.worker.connection.poll():
                 message = self.worker.connection.recv()
@@ -211,6 +209,8 @@ class _Lease(BaseProcess):
                     self._kill_at = float("inf")
                     self._ended = True
                 return message
+            # Processes that a node has forked keep the connection open when their worker dies
+            died = self.worker.died() and not self.worker.connection.poll()
         except (EOFError, OSError):
             died = True
         if died:
