@@ -64,7 +64,6 @@ RECEIVE = "multiprocessing.connection:Connection.recv"
 START = "multiprocessing.process:BaseProcess.start"
 BEGIN = "multiprocessing.process:BaseProcess.run"
 JOIN = "multiprocessing.process:BaseProcess.join"
-PLAN = "dagster._core.execution.api:create_execution_plan"
 NODE = "kedro.pipeline.node:Node.run"
 SAVE = "kedro_datasets.json:JSONDataset.save"
 STORED = "dagster:UPathIOManager.handle_output"
@@ -153,7 +152,6 @@ DEATHS = {
     # The nursery
     "the nursery begins": Death(NURSERY, "before", BEGIN, FAILED),
     "the nursery is asked for a worker": Death(NURSERY, "after", RECEIVE, FAILED),
-    "before a worker is forked": Death(NURSERY, "before", START, FAILED),
     "after a worker is forked": Death(NURSERY, "after", START, FAILED),
     "a worker is told and not handed over": Death(NURSERY, "after", SEND, FAILED),
     "a worker is handed over and another is not yet asked for": Death(
@@ -175,9 +173,6 @@ DEATHS = {
     # A worker, forked from the run worker
     "a worker begins": Death(WORKER, "before", BEGIN, FAILED),
     "a worker has got a step": Death(WORKER, "after", RECEIVE, FAILED, STEP_TWO.format("result")),
-    "a worker plans a step": Death(
-        WORKER, "before", PLAN, FAILED, "'two' in kwargs['step_keys_to_execute']"
-    ),
     **{
         f"after {kind} is sent": Death(WORKER, "after", SEND, FAILED, event(kind, step))
         for kind, step in STEP_EVENTS.items()
