@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution import api
+from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 from dagster._core.test_utils import instance_for_test
@@ -102,11 +105,16 @@ OPTIONAL = {
             "create_execution_plan",
             "execute_plan_iterator",
             "create_context_free_log_manager",
+            "ExecutionPlan",
+            "ResolvedRunConfig",
             "ChildProcessCommand",
             "ChildProcessDoneEvent",
             "_execute_command_in_child_process",
         ),
-        ("multiprocessing.context._concrete_contexts",),
+        (
+            "multiprocessing.context._concrete_contexts",
+            "dagster._core.execution.plan.plan.ExecutionPlan.build_subset_plan",
+        ),
     ),
     "outlines": Way(
         handed_over,
@@ -178,6 +186,47 @@ def test_without_a_private_name_the_plain_way_works_and_is_told_once(
     (told,) = [one.getMessage() for one in caplog.records if one.name == fallback.__name__]
     assert told.startswith(f"{WARNING} dagster {dg.__version__}: ")
     assert name.rpartition(".")[2] in told
+
+
+class JobOfAWorker(InMemoryJob):
+    def with_repository_load_data(self, _: object) -> InMemoryJob:
+        return self
+
+
+def test_a_worker_plans_a_run_once_and_knows_of_earlier_attempts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans, attempts = [], []
+    make = api.create_execution_plan
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        plans.append(make(*arguments, **options))
+        return plans[-1]
+
+    monkeypatch.setattr(api, "create_execution_plan", count)
+
+    @dg.op(out=dg.Out(dg.Nothing))
+    def one(context: dg.OpExecutionContext) -> None:
+        attempts.append(context.retry_number)
+
+    job = dg.GraphDefinition(
+        "job",
+        node_defs=[one],
+        dependencies={"one": {}, dg.NodeInvocation("one", alias="two"): {}},
+    ).to_job()
+    with instance_for_test() as instance:
+        run = instance.create_run_for_job(job)
+        plans.clear()
+        execute = door.StepExecutor(JobOfAWorker(job), run, {}, RetryMode.ENABLED, None)
+        for step, known in (
+            ("one", KnownExecutionState()),
+            ("two", KnownExecutionState()),
+            ("two", KnownExecutionState(previous_retry_attempts={"two": 1})),
+        ):
+            (end,) = [one for one in execute(instance, step, known) if one.is_step_success]
+            assert end.step_key == step
+    assert attempts == [0, 0, 1]
+    assert len(plans) == 1
 
 
 @pytest.mark.parametrize("case", OPTIONAL)

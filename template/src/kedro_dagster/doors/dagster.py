@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -117,7 +118,7 @@ class StepExecutor:
         self, instance: dg.DagsterInstance, step_key: str, known_state: Any
     ) -> Iterator[dg.DagsterEvent]:
         """Run a step and give its events; the state is what is known of earlier attempts."""
-        make_plan, execute, make_log_manager = _step_functions()
+        _, part_of, execute, make_log_manager, _ = _step_functions()
         yield dg.DagsterEvent.step_worker_started(
             make_log_manager(instance, self.run),
             self.run.job_name,
@@ -125,20 +126,23 @@ class StepExecutor:
             metadata={"pid": dg.MetadataValue.text(str(os.getpid()))},
             step_key=step_key,
         )
+        plan, job, config = self._whole_plan
         yield from execute(
-            make_plan(
-                self.job,
-                run_config=self.run_config,
-                step_keys_to_execute=[step_key],
-                known_state=known_state,
-                repository_load_data=self.load_data,
-            ),
+            part_of(plan._replace(known_state=known_state), [step_key], job, config),
             self.job,
             self.run,
             instance,
             retry_mode=self.retries,
             run_config=self.run_config,
         )
+
+    @cached_property
+    def _whole_plan(self) -> tuple[Any, ...]:
+        """The plan of all steps, made once in a worker: to make it takes longer with each step."""
+        make_plan, *_, resolve = _step_functions()
+        job = self.job.with_repository_load_data(self.load_data).get_definition()
+        plan = make_plan(job, self.run_config, repository_load_data=self.load_data)
+        return plan, job, resolve(job, self.run_config)
 
 
 def step_executor(
@@ -174,8 +178,16 @@ def child_process_done(pid: int) -> Any:
 def _step_functions() -> tuple[Callable[..., Any], ...]:
     from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
     from dagster._core.execution.context_creation_job import create_context_free_log_manager
+    from dagster._core.execution.plan.plan import ExecutionPlan
+    from dagster._core.system_config.objects import ResolvedRunConfig
 
-    return create_execution_plan, execute_plan_iterator, create_context_free_log_manager
+    return (
+        create_execution_plan,
+        ExecutionPlan.build_subset_plan,
+        execute_plan_iterator,
+        create_context_free_log_manager,
+        ResolvedRunConfig.build,
+    )
 
 
 def _child_process() -> tuple[type, Callable[[int], Any], Callable[..., None]]:
