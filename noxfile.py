@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -146,7 +147,6 @@ def make_demo_folder(session: nox.Session, folder: Path) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the helper beside its floor; arguments go to tests/bench."""
     install_groups(session, "bench")
-    session.run(
-        *("python", "-m", "bench", "--json", "bench.json", *session.posargs),
-        env={"PYTHONPATH": str(REPOSITORY / "tests")},
-    )
+    folders = (REPOSITORY / "tests", REPOSITORY / "template" / "src")
+    session.env.update(fast_processes(), PYTHONPATH=os.pathsep.join(map(str, folders)))
+    session.run("python", "-m", "bench", "--json", "bench.json", *session.posargs)
