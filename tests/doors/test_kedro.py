@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import kedro
+import numpy as np
+import pandas as pd
 import pytest
 from kedro.config import OmegaConfigLoader, omegaconf_config
 from kedro.framework.context import KedroContext
@@ -21,6 +24,7 @@ from kedro.io import (
     MemoryDataset,
     Version,
     data_catalog,
+    memory_dataset,
 )
 from kedro.pipeline import Pipeline, node
 from kedro.runner import AbstractRunner, SequentialRunner
@@ -311,3 +315,26 @@ def test_a_path_without_its_version_is_not_shown_and_that_is_told(
         assert door.saved_path(versioned) is None
     (message,) = told(caplog)
     assert "have no path in their metadata" in message
+
+
+def test_where_kedro_copies_values_by_another_rule_it_imports_pandas_and_that_is_told(
+    context: KedroContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    door.create_catalog(context, ["__default__"], "id", {})
+    assert not told(caplog)
+    monkeypatch.setattr(door, "memory_dataset", SimpleNamespace())
+    for _ in range(2):
+        door.create_catalog(context, ["__default__"], "id", {})
+    (message,) = told(caplog)
+    assert "imports pandas" in message
+
+
+@pytest.mark.parametrize("value", [1, [1], {"a": [1]}, None, np.ones(2), pd.DataFrame({"a": [1]})])
+def test_values_are_copied_by_the_rule_of_kedro(
+    value: Any, context: KedroContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = inspect.unwrap(memory_dataset._infer_copy_mode)
+    monkeypatch.setattr(memory_dataset, "_infer_copy_mode", rule)
+    door.create_catalog(context, ["__default__"], "id", {})
+    assert memory_dataset._infer_copy_mode is not rule
+    assert memory_dataset._infer_copy_mode(value) == rule(value)

@@ -10,6 +10,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from kedro.io import (
     SharedMemoryDataset,
     Version,
     data_catalog,
+    memory_dataset,
 )
 from kedro.io.core import generate_timestamp, parse_dataset_definition
 from kedro.pipeline.node import Node
@@ -187,6 +189,7 @@ def create_catalog(
     load_versions: Mapping[str, str],
 ) -> CatalogProtocol[Any, Any]:
     """Create the catalog of a run as ``KedroSession.run`` does."""
+    _copy_plain_values_without_pandas()
     if "__default__" not in pipeline_names and _RELEASE >= (1, 4):
         _validate_only(context, pipeline_names)
     return _catalog_of(context, save_version=save_version, load_versions=dict(load_versions))
@@ -204,6 +207,21 @@ def _catalog_of(context: KedroContext, **versions: Any) -> CatalogProtocol[Any, 
         catalog_class=settings.DATA_CATALOG_CLASS, **versions
     )
     return catalog
+
+
+@or_else(KEDRO, "each process of a run that has parameters imports pandas", None)
+def _copy_plain_values_without_pandas() -> None:
+    """Let no number make Kedro import pandas, 45 MB and half a second, to ask if it is a table."""
+    module: Any = memory_dataset
+    infer = module._infer_copy_mode
+    if hasattr(infer, "__wrapped__"):  # it is so by now
+        return
+
+    @wraps(infer)
+    def infer_of_others(data: Any) -> Any:
+        return "deepcopy" if type(data).__module__ == "builtins" else infer(data)
+
+    module._infer_copy_mode = infer_of_others
 
 
 def context_outside_of_runs(
