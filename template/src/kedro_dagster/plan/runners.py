@@ -34,7 +34,8 @@ def check_runner(
     place = ("jobs", job, "runner")
     if options.group_by is None:
         mistakes.add(place, "it runs the nodes of a step. Write 'group_by' too, such as pipeline.")
-    if partitioned := partitioned_in(map(strip_transcoding, pipeline.datasets()), datasets):
+    names = (name for name in map(strip_transcoding, pipeline.datasets()) if name in datasets)
+    if partitioned := partitioned_in(names, datasets):
         message = f"dataset {min(partitioned)!r} is partitioned, and nodes that run at the same"
         mistakes.add(place, f"{message} time would see each other's partitions. Leave it out.")
     try:
