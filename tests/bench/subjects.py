@@ -210,7 +210,7 @@ BENCHMARKS = {
     FUSED: Benchmark(
         (100,),
         {
-            KEDRO: kedro_run(),
+            KEDRO: kedro_run(f"--runner={workload.RUNNER}"),
             NOTHING: job(workload.NOTHING_JOB, BY_HAND),
             OURS: job(workload.FUSED_JOB),
         },

@@ -133,9 +133,8 @@ _ROWS: Mapping[str, Callable[[int], Iterator[Row]]] = {
     FAN_OUT: lambda keys: _run(
         f"2 nodes over {keys} keys in process / by hand", FAN_OUT, keys, LOGGED, 1.1
     ),
-    # With a runner in the step: that one in both
     FUSED: lambda nodes: _beside_kedro(
-        "in one step, `group_by: pipeline` / `kedro run` and an empty job", FUSED, nodes, 1.2
+        "in one step, ThreadRunner / `kedro run`'s and an empty job", FUSED, nodes, 1.2
     ),
     LAUNCH: _launch,
     DEV: partial(_dev, DEV),

@@ -24,6 +24,9 @@ LOGGED = "LOG_LIKE_KEDRO"
 WITH_KEDRO = "with_kedro"
 """The module of the hand-written code location that knows its Kedro project."""
 PROCESSES = 2
+RUNNER = "ThreadRunner"
+"""The Kedro runner in the job of one step."""
+
 WARM_EXECUTOR = Path(__file__).with_name("warm_executor.py")
 
 STEPS = '''\
@@ -277,7 +280,14 @@ def make_workload(path: Path, size: int, logging: str | None = None) -> Project:
                 job: {"pipeline": {"pipeline_name": "__default__"}, "executor": executor}
                 for job, executor in ((JOB, "sequential"), (MULTIPROCESS_JOB, "parallel"))
             }
-            | {FUSED_JOB: {"pipeline": {}, "executor": "sequential", "group_by": "pipeline"}},
+            | {
+                FUSED_JOB: {
+                    "pipeline": {},
+                    "executor": "sequential",
+                    "group_by": "pipeline",
+                    "runner": RUNNER,
+                }
+            },
         },
         files={
             "data/raw.json": '{"value": 1.0}',
