@@ -33,6 +33,7 @@ from bench.targets import (
     SPAWN,
     UNCAPTURED,
     WARM,
+    WARM_UNCAPTURED,
     WORKERS,
     Figures,
 )
@@ -176,6 +177,7 @@ BENCHMARKS = {
             BY_HAND: job(workload.MULTIPROCESS_JOB, BY_HAND),
             UNCAPTURED: job(workload.MULTIPROCESS_JOB, UNCAPTURED),
             WARM: job(workload.WARM_JOB, BY_HAND, **LIKE_KEDRO),
+            WARM_UNCAPTURED: job(workload.WARM_JOB, UNCAPTURED, **LIKE_KEDRO),
             OURS: job(workload.MULTIPROCESS_JOB),
         },
     ),

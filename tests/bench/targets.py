@@ -20,7 +20,9 @@ PARALLEL, FUSED, LAUNCH, DEV, LOAD = "parallel", "fused", "launch", "dev", "load
 # The subjects
 OURS, KEDRO, NOTHING = "ours", "kedro run", "a job that does nothing"
 BY_HAND, UNCAPTURED = "by hand", "by hand, no compute logs"
-LOGGED, WARM = "by hand, logging as Kedro does", "by hand, warm workers, logging as Kedro does"
+LOGGED = "by hand, logging as Kedro does"
+WARM = "by hand, warm workers, logging as Kedro does"
+WARM_UNCAPTURED = f"{WARM}, no compute logs"
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,10 @@ def rows(sizes: Sizes) -> Iterator[Row]:
 def _workers(nodes: int) -> Iterator[Row]:
     what = f"{nodes} nodes on 2 workers"
     yield from _run(f"{what} / by hand, forkserver", WORKERS, nodes, BY_HAND, 0.10)
-    yield from _run(f"{what} / the same without compute logs", WORKERS, nodes, UNCAPTURED)
+    yield from _run(f"{what} / by hand, no compute logs", WORKERS, nodes, UNCAPTURED)
     yield from _run(f"{what} / by hand, warm workers", WORKERS, nodes, WARM, 1.3)
+    what = f"{what} / by hand, warm workers, no compute logs"
+    yield from _run(what, WORKERS, nodes, WARM_UNCAPTURED)
     for figure, title in (("step", "from start to success"), ("pace", "after the last")):
         ours = Of(WORKERS, nodes, OURS, figure)
         yield Row(f"a warm step of {nodes}, {title}, ms", ours, target=40, digits=0)

@@ -118,7 +118,7 @@ def recorded_assets(project: Project) -> set[str]:
         return {str(record.asset_key.path[-1]) for record in records if record.asset_key}
 
 
-PIPELINE = Pipeline([node(lambda raw, rate: raw, ["raw", "params:rate"], "made", name="make")])
+PIPELINE = Pipeline([node(lambda raw, _: raw, ["raw", "params:rate"], "made", name="make")])
 DATASETS = {
     name: DatasetPlan(name, name, DatasetKind.TRANSIENT, (name,), "MemoryDataset", False, {})
     for name in ("raw", "made")
