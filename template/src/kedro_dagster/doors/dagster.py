@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 DAGSTER = "dagster"
 
-PARENT_RUN_ID_TAG = "dagster/parent_run_id"
-"""The tag of a run that is executed again."""
-
-
 # --- Executors
 
 

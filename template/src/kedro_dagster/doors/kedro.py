@@ -30,7 +30,7 @@ from kedro.io import (
     data_catalog,
     memory_dataset,
 )
-from kedro.io.core import generate_timestamp, parse_dataset_definition
+from kedro.io.core import generate_timestamp
 from kedro.pipeline.node import Node
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
 from kedro.runner import AbstractRunner
@@ -60,11 +60,6 @@ def pipelines_param(names: list[str]) -> dict[str, Any]:
 def strip_transcoding(name: str) -> str:
     """Leave out the ``@format`` of a transcoded dataset name."""
     return name.partition(TRANSCODING_SEPARATOR)[0]
-
-
-def dataset_class(type_name: str) -> type[AbstractDataset[Any, Any]]:
-    """Import the class that a catalog entry's ``type`` names."""
-    return parse_dataset_definition({"type": type_name})[0]
 
 
 def planning_config_loader(

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from kedro.io import CachedDataset, DatasetError, MemoryDataset, SharedMemoryDataset
+from kedro.io.core import parse_dataset_definition
 from kedro.pipeline import Pipeline
 
-from ..doors import kedro as kedro_door
 from ..doors.kedro import strip_transcoding
 from ..errors import BadValueError, KeyPath
 from ..read.mistakes import Mistakes
@@ -106,7 +106,7 @@ def _kind(entry: Mapping[str, Any], kind_of: KindOfType) -> DatasetKind:
 def _kind_of_type(type_name: str) -> DatasetKind | str | None:
     """The kind of a class; ``None`` for one that wraps another, a message where there is none."""
     try:
-        dataset_class = kedro_door.dataset_class(type_name)
+        dataset_class, _ = parse_dataset_definition({"type": type_name})
     except DatasetError as error:
         return str(error).splitlines()[0].rstrip(":")
     if issubclass(dataset_class, CachedDataset):

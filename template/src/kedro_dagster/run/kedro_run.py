@@ -21,10 +21,10 @@ from kedro.io import CatalogProtocol
 from pluggy import PluginManager
 
 from ..doors import kedro as kedro_door
-from ..doors.dagster import PARENT_RUN_ID_TAG
 from ..plan.model import ProjectPlan, StepPlan, is_parameter, partitioned_in
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from . import mlflow_run, run_state
+from .identity import PARENT_RUN_ID_TAG
 from .launched import check_classes
 from .selection import RunOptions, RunSelection, steps_for_keys
 from .transient import ElsewhereDataset, Release

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 from kedro.config import AbstractConfigLoader, MissingConfigException
+from kedro.io.core import parse_dataset_definition
 
 from ..doors import kedro as kedro_door
 from ..errors import KeyPath, RunConfigError
@@ -81,7 +82,7 @@ def _names_code(path: KeyPath, catalog: Mapping[KeyPath, Any]) -> bool:
     if not owners:
         return owners is not None
     owner = catalog.get((*path[:-1], "type"))
-    bases = kedro_door.dataset_class(str(owner)).__mro__ if owner else ()
+    bases = parse_dataset_definition({"type": owner})[0].__mro__ if owner else ()
     return any(base.__name__ in owners for base in bases)
 
 
