@@ -42,6 +42,7 @@ formatters:
   rich: {class: kedro_dagster.logging.DagsterRichFormatter}
 handlers:
   console: {class: logging.StreamHandler, stream: ext://sys.stdout, formatter: FORMATTER}
+loggers: {}
 root: {handlers: [console], level: INFO}
 """
 
