@@ -17,6 +17,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 REPOSITORY = Path(__file__).parent
 DEMO_HOME = ".dagster-demo"  # the Dagster instance of a demo, which also marks its folder
+FAULTS = "tests/fidelity/test_fault_points.py"
 COMPAT_TESTS = ["tests/fidelity", "tests/unit", "tests/template/test_augment.py"]
 # Of those that are compiled, the oldest may be too old for the Python: then the oldest that fits.
 COMPILED = ("matplotlib", "numpy", "pandas", "pydantic-core")
@@ -67,8 +68,16 @@ def tests(session: nox.Session) -> None:
     # One server serves all of tests/live, and its runs take all cores: not in several workers.
     session.run(*pytest, "tests/live")
     apart = ("live", "integration", "executors", "production")
-    ignored = (f"--ignore=tests/{folder}" for folder in apart)
+    ignored = (f"--ignore={path}" for path in (FAULTS, *(f"tests/{name}" for name in apart)))
     session.run(*pytest, "--numprocesses=auto", "--dist=loadgroup", *ignored)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Run the tests in which a process is killed at each place where it can die."""
+    install_groups(session, "test")
+    session.env.update(fast_processes())
+    session.run("pytest", "--durations=5", "--numprocesses=auto", FAULTS, *session.posargs)
 
 
 @nox.session
@@ -111,7 +120,7 @@ def compat(session: nox.Session, versions: str) -> None:
     session.install(*options, *nox.project.dependency_groups(PYPROJECT, "copier", "example"))
     install_groups(session, "pytest", "threads")
     session.env.update(fast_processes(), KEDRO_DAGSTER_VERSIONS=versions)
-    slow = ("tests/fidelity/test_fault_points.py", "tests/unit/test_many_mistakes.py")
+    slow = (FAULTS, "tests/unit/test_many_mistakes.py")
     others = (f"--ignore={file}" for file in slow)  # and do not depend on versions
     tests = session.posargs or (*COMPAT_TESTS, *others, "-k", "not augment or runs_in_dagster")
     session.run("pytest", "--numprocesses=auto", "--dist=loadgroup", "--durations=5", *tests)

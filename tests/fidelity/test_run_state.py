@@ -120,6 +120,10 @@ STATEFUL_HOOKS = """
             self.seen = []
 
         @hook_impl
+        def after_context_created(self, context):
+            self.early = context.params["batch"]
+
+        @hook_impl
         def before_pipeline_run(self, run_params, catalog):
             self.run_id = run_params.get("run_id") or run_params["session_id"]
             self.seen.append(self.name)
@@ -130,7 +134,8 @@ STATEFUL_HOOKS = """
         @hook_impl
         def after_node_run(self, node):
             with open(f"{node.name}.{self.name}.json", "w") as file:
-                known = [self.run_id, self.seen, self.catalog.load("params:batch")]
+                batch = self.catalog.load("params:batch")
+                known = [self.run_id, self.seen, batch, self.early == batch]
                 json.dump(known, file)
 """
 BATCH_NODES = """
@@ -187,7 +192,7 @@ def test_all_processes_go_on_with_one_state(tmp_path: Path, way: str) -> None:
     for step in ("start", "end"):
         for hook in ("first", "second"):
             known = json.loads((project.path / f"{step}.{hook}.json").read_text())
-            assert known == [tags["kedro/run_id"], [hook], batch]
+            assert known == [tags["kedro/run_id"], [hook], batch, True]
     stored = [file for file in project.dagster_home.rglob("*") if file.is_file()]
     assert any(batch.encode() in file.read_bytes() for file in stored)  # in the state of the run
     assert not any(b"PLANTEDPLANTED" in file.read_bytes() for file in stored)

@@ -16,7 +16,7 @@ from projects import Project, make_project
 pytestmark = pytest.mark.slow
 
 NODES = """
-    import json, os, random, signal, sys, time
+    import json, os, random, signal, sys, threading, time
 
     def note(**what):
         with open(os.environ["TRACE"], "a") as file:
@@ -37,6 +37,11 @@ NODES = """
         def __init__(self, text, handle):
             super().__init__(text)
             self.handle = handle
+
+    def leave_a_thread(raw):
+        note(node="leave_a_thread")
+        threading.Thread(target=time.sleep, args=[3600]).start()
+        return raw
 
     def refuse(raw): raise Unpicklable("not today", lambda: None)
     def wrong(raw): raise KeyError("colour")
@@ -71,6 +76,10 @@ PIPELINES = """
                 node(nodes.refuse, "raw", "second", name="refuse"),
                 node(nodes.one, "raw", "first", name="one"),
             ]),
+            "thread": Pipeline([
+                node(nodes.leave_a_thread, "raw", "first", name="leave"),
+                node(nodes.leave_a_thread, "first", "second", name="leave_too"),
+            ]),
             "orphan": Pipeline([node(nodes.orphan, "raw", "second", name="orphan")]),
             "wrong": Pipeline([node(nodes.wrong, "raw", "second", name="wrong")]),
         }
@@ -78,7 +87,10 @@ PIPELINES = """
 HOOKS = """
     import json, os, threading
     from kedro.framework.hooks import hook_impl
+    from kedro_dagster.run import worker_processes
     from shop.nodes import note
+
+    worker_processes.PATIENCE = 1.0
 
     class ProjectHooks:
         @hook_impl
@@ -130,11 +142,13 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "executors": {
                 "workers": {"multiprocess": {"max_concurrent": 2}},
                 "replaced": {"multiprocess": {"max_concurrent": 2, "max_steps_per_worker": 3}},
+                "once": {"multiprocess": {"max_steps_per_worker": 1}},
             },
             "nodes": {"die": {"retry_policy": {"max_retries": 1}}},
             "jobs": {
                 "default": job("__default__"),
                 "replaced": {**job("many"), "executor": "replaced"},
+                "thread": {**job("thread"), "executor": "once"},
                 **{name: job(name) for name in ("many", "die", "refuse", "orphan", "wrong")},
             },
         },
@@ -190,6 +204,13 @@ def test_a_worker_is_replaced_after_so_many_steps(run: Run) -> None:
     pids = [note["pid"] for note in notes if "node" in note]
     assert len(pids) == 12
     assert max(pids.count(pid) for pid in pids) <= 3
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_a_thread_of_a_node_holds_up_no_run(run: Run, start_method: str) -> None:
+    status, output, notes = run("thread", KEDRO_MP_CONTEXT=start_method)
+    assert status == 0, output
+    assert len({note["pid"] for note in notes if "node" in note}) == 2
 
 
 def test_the_outputs_are_those_of_kedro_run(project: Project, run: Run, tmp_path: Path) -> None:

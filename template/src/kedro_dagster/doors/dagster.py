@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -81,8 +82,7 @@ def processes_from(
     executor: dg.Executor,
 ) -> Callable[[Any], AbstractContextManager[None]] | None:
     """Give a context manager in which the multiprocess executor starts its processes as workers."""
-    _step_functions()
-    _child_process()
+    _step_functions(), _child_process()  # in a worker, it would be too late to go without
     contexts: dict[str, Any] = multiprocessing.context._concrete_contexts  # type: ignore[attr-defined]
     before: str = executor._start_method  # type: ignore[attr-defined]
 
@@ -114,17 +114,18 @@ class StepExecutor:
         self, instance: dg.DagsterInstance, step_key: str, known_state: Any
     ) -> Iterator[dg.DagsterEvent]:
         """Run a step and give its events; the state is what is known of earlier attempts."""
-        _, part_of, execute, make_log_manager, _ = _step_functions()
+        dagster = _step_functions()
         yield dg.DagsterEvent.step_worker_started(
-            make_log_manager(instance, self.run),
+            dagster.create_context_free_log_manager(instance, self.run),
             self.run.job_name,
             message=f'Executing step "{step_key}" in a worker.',
             metadata={"pid": dg.MetadataValue.text(str(os.getpid()))},
             step_key=step_key,
         )
         plan, job, config = self._whole_plan
-        yield from execute(
-            part_of(plan._replace(known_state=known_state), [step_key], job, config),
+        plan = plan._replace(known_state=known_state)
+        yield from dagster.execute_plan_iterator(
+            dagster.build_subset_plan(plan, [step_key], job, config),
             self.job,
             self.run,
             instance,
@@ -135,65 +136,57 @@ class StepExecutor:
     @cached_property
     def _whole_plan(self) -> tuple[Any, ...]:
         """The plan of all steps, made once in a worker: to make it takes longer with each step."""
-        make_plan, *_, resolve = _step_functions()
+        dagster = _step_functions()
         job = self.job.with_repository_load_data(self.load_data).get_definition()
-        plan = make_plan(job, self.run_config, repository_load_data=self.load_data)
-        return plan, job, resolve(job, self.run_config)
-
-
-def step_executor(
-    context: PlanOrchestrationContext, plan: ExecutionPlan, executor: dg.Executor
-) -> StepExecutor:
-    """Give what runs the steps of a run in workers."""
-    return StepExecutor(
-        context.job,
-        context.dagster_run,
-        context.run_config,
-        executor.retries.for_inner_plan(),
-        plan.repository_load_data,
-    )
+        plan = dagster.create_execution_plan(
+            job, self.run_config, repository_load_data=self.load_data
+        )
+        return plan, job, dagster.resolve(job, self.run_config)
 
 
 def send_events(queue: Any, events: Iterator[Any]) -> None:
     """Send events from a child process to Dagster's executor, in the form that it reads."""
-    base, _, execute = _child_process()
+    dagster = _child_process()
 
-    class Command(base):  # type: ignore[misc, valid-type]
+    class Command(dagster.Command):  # type: ignore[misc, name-defined]
         def execute(self) -> Iterator[Any]:
             return events
 
-    execute(queue, Command())
+    dagster.execute(queue, Command())
 
 
 def child_process_done(pid: int) -> Any:
     """What Dagster's executor has from a child process that has nothing more to do."""
-    _, done, _ = _child_process()
-    return done(pid)
+    return _child_process().Done(pid)
 
 
-def _step_functions() -> tuple[Callable[..., Any], ...]:
+def _step_functions() -> SimpleNamespace:
     from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
     from dagster._core.execution.context_creation_job import create_context_free_log_manager
     from dagster._core.execution.plan.plan import ExecutionPlan
     from dagster._core.system_config.objects import ResolvedRunConfig
 
-    return (
-        create_execution_plan,
-        ExecutionPlan.build_subset_plan,
-        execute_plan_iterator,
-        create_context_free_log_manager,
-        ResolvedRunConfig.build,
+    return SimpleNamespace(
+        create_execution_plan=create_execution_plan,
+        build_subset_plan=ExecutionPlan.build_subset_plan,
+        execute_plan_iterator=execute_plan_iterator,
+        create_context_free_log_manager=create_context_free_log_manager,
+        resolve=ResolvedRunConfig.build,
     )
 
 
-def _child_process() -> tuple[type, Callable[[int], Any], Callable[..., None]]:
+def _child_process() -> SimpleNamespace:
     from dagster._core.executor.child_process_executor import (
         ChildProcessCommand,
         ChildProcessDoneEvent,
         _execute_command_in_child_process,
     )
 
-    return ChildProcessCommand, ChildProcessDoneEvent, _execute_command_in_child_process
+    return SimpleNamespace(
+        Command=ChildProcessCommand,
+        Done=ChildProcessDoneEvent,
+        execute=_execute_command_in_child_process,
+    )
 
 
 # --- Steps

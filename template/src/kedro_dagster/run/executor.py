@@ -150,7 +150,13 @@ class KedroExecutor(dg.Executor):
             yield from self._execute_steps(context, execution_plan)
             return
         inner, instance = self._inner_context(context), context.instance.get_ref()
-        execute = dagster_door.step_executor(inner, execution_plan, self.inner)
+        execute = dagster_door.StepExecutor(
+            job=inner.job,
+            run=inner.dagster_run,
+            run_config=inner.run_config,
+            retries=self.retries.for_inner_plan(),
+            load_data=execution_plan.repository_load_data,
+        )
         runner = StepRunner(run if forked else None, context.run_id, instance, execute)
         processes: WorkerProcesses
         if before:

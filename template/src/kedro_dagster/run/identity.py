@@ -10,9 +10,7 @@ from kedro.io.core import generate_timestamp
 from .launched import is_file_name
 
 # The tags of a Dagster run
-PARENT_RUN_ID_TAG = "dagster/parent_run_id"
-"""Dagster's own tag of a run that executes another again."""
-
+PARENT_RUN_ID_TAG = "dagster/parent_run_id"  # Dagster's own, of a run that executes one again
 RUN_ID_TAG = "kedro/run_id"  # the identity of its Kedro run, and the version of all it saves
 HOOKS_TAG = "kedro/pipeline_hooks"  # how far its hooks have come, and its id: tags are inherited
 MEMORY_TAG = "kedro/transient_in_memory"  # whether its transient datasets ended with its process

@@ -1,8 +1,9 @@
 """A Kedro run inside a Dagster run: one, whatever the number of processes.
 
 The *run worker* is the process that stands around all steps, as ``KedroSession.run`` stands
-around a runner: it calls the pipeline hooks. Each process that runs nodes has a session, a
-context, a hook manager and a catalog of its own; their identity is one.
+around a runner: it calls the pipeline hooks. Processes that are forked from it continue its
+session. Any other has a session, a context, a hook manager and a catalog of its own, under the
+identity and with the state of the run.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from ..doors.kedro import RUN_ID_PARAM
 
 # The tags of a Dagster run
 RUN_ID_TAG = "mlflow/run_id"
-MODEL_URI = "mlflow/model_uri"
-"""Metadata of an asset: where MLflow has the model."""
-
 RUN_URL_TAG = "mlflow/run_url"  # on the tracking server, or where `kedro mlflow ui` shows it
+
+# The metadata of an asset
+MODEL_URI = "mlflow/model_uri"
 
 
 def find_hook(hook_manager: PluginManager) -> Any:

@@ -106,8 +106,8 @@ def send_state(storage: SharedStorage, run: KedroRun, changes: HookChanges) -> N
             storage.instance.add_run_tags(run_id, {STATE_TAG: run_id})
     if lost:
         logger.warning(
-            "Some of what before_pipeline_run hooks have set does not reach steps in other "
-            "processes: %s. Set it in after_catalog_created, which is called in each.",
+            "Some of the state of this run does not reach steps in other processes: %s. "
+            "What a hook sets in after_catalog_created, it sets in each of them.",
             "; ".join(f"{_name_of(place)} ({reason})" for place, reason in lost.items()),
         )
 

@@ -19,6 +19,9 @@ from typing import Any, Protocol, TypeAlias
 
 from ..errors import WorkersLostError
 
+PATIENCE = 10.0
+"""Seconds that a worker without further steps has to end."""
+
 RunSteps: TypeAlias = Callable[[Connection], None]
 """What a worker does: it runs the steps that come through the connection, until it is closed."""
 
@@ -113,17 +116,21 @@ class FreshProcesses:
 
     def end(self, pid: int) -> int:
         """Wait for a worker."""
-        process = self._processes.pop(pid)
-        process.join()
-        assert process.exitcode is not None
-        return process.exitcode
+        return _end(self._processes.pop(pid))
 
     def close(self) -> None:
         """Let idle workers end by themselves, and kill one that runs a step of a run let go."""
         for process in self._processes.values():
-            process.join(timeout=10)
-            process.kill()
-            process.join()
+            _end(process)
+
+
+def _end(process: BaseProcess) -> int:
+    """Let a process end by itself, if it does not wait for a thread of a node; give its status."""
+    process.join(PATIENCE)
+    process.kill()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 @contextmanager
@@ -151,6 +158,7 @@ def _nursery(
     gc.freeze()  # the memory that workers share stays shared
     context = multiprocessing.get_context("fork")
     workers: dict[int, BaseProcess] = {}
+    process: BaseProcess
     run_worker = os.getppid()
     try:
         while True:
@@ -159,9 +167,7 @@ def _nursery(
             except EOFError:
                 break
             if pid:
-                process = workers.pop(pid)
-                process.join()
-                connection.send(process.exitcode)
+                connection.send(_end(workers.pop(pid)))
                 continue
             ours, inner = multiprocessing.Pipe()
             arguments = (inner, (ours, connection), run_steps, random_state, start_method)
