@@ -272,7 +272,7 @@ def test_what_only_the_ui_looks_at_is_written_with_the_start_and_the_end_of_its_
         ["RESOURCE_INIT_STARTED", "RESOURCE_INIT_SUCCESS", "LOGS_CAPTURED", "STEP_START"],
         ["at work", "STEP_OUTPUT", "STEP_SUCCESS"],
     ]
-    assert names_of(entries) == ["STEP_START", *batches[-1]]
+    assert names_of(entries)[-4:] == ["STEP_START", *batches[-1]]
     assert not [name for name in alone if name.startswith("STEP_")]
 
 
