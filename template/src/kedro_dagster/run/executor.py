@@ -124,6 +124,8 @@ class KedroExecutor(dg.Executor):
             for event in self._execute_nodes(context, execution_plan, hooks, before):
                 if event.is_step_failure and hooks.failure is None:
                     hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
+                elif event.is_step_success:
+                    run.steps_done.add(str(event.step_key))
                 yield event
             if hooks.failure is None:
                 find_results(context, run, selection)

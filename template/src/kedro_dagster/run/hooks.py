@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import dagster as dg
 from kedro import __version__ as kedro_version
 
 from ..doors import kedro as kedro_door
+from ..doors.kedro_runner import suggest_resume
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
 from ..read.credentials import redacted_errors
@@ -21,6 +23,8 @@ from .run_state import HookChanges, changes_of_hooks
 from .selection import RunOptions, RunSelection, planned_steps, select_nodes
 from .transient import Release
 
+logger = logging.getLogger(__name__)
+
 
 class PipelineHooks:
     """Calls the pipeline hooks of a run, as ``KedroSession.run`` does."""
@@ -29,6 +33,7 @@ class PipelineHooks:
         self.run = run
         self.selection = selection
         self.failure: BaseException | None = None
+        self.began = False
         self.ended = False
         self.changes = HookChanges()
         """What ``before_pipeline_run`` has changed."""
@@ -82,6 +87,26 @@ class PipelineHooks:
         """Call the hook for a run that failed, in whatever process."""
         with mlflow_run.closing(self.run.hook_manager, "FAILED"):
             self.run.hook_manager.hook.on_pipeline_error(error=error, **self._arguments())
+
+    def say_how_to_go_on(self, dagster_run_id: str) -> None:
+        """Log of a run that failed what Kedro logs of one, and what it is in Dagster."""
+        job, run = self.selection.job, self.run
+        # Kedro says nothing of a run that was cancelled, and a runner has done so itself
+        if job and not job.runner and isinstance(self.failure, Exception):
+            left = {
+                node.name
+                for step, node in self.selection.tasks
+                if step and step not in run.steps_done and (step, node.name) not in run.nodes_done
+            }
+            pipeline = self.selection.pipeline
+            done = [node for node in pipeline.nodes if node.name not in left]
+            suggest_resume(pipeline, done, run.catalog)
+        if dagster_run_id:
+            logger.warning(
+                "In Dagster, re-execute this run from failure, in its UI or by `kedro dagster run "
+                "--resume %s`: that runs what has not run, and makes again what was in memory.",
+                dagster_run_id,
+            )
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -141,6 +166,7 @@ def pipeline_hooks(
             open_hooks(instance, dagster_run_id, hooks.before_pipeline_run())
     try:
         run.check_inputs_and_build(selection)
+        hooks.began = True
         with publish_run(dagster_run_id, run):
             yield hooks
     except GeneratorExit:
@@ -156,6 +182,8 @@ def _end(hooks: PipelineHooks, instance: dg.DagsterInstance, dagster_run_id: str
     with event_log(log, instance), ExitStack() as stack:
         stack.callback(close_hooks, instance, dagster_run_id)
         stack.callback(hooks.end)
+        if hooks.failure and hooks.began and not hooks.ended:
+            stack.callback(hooks.say_how_to_go_on, "" if instance.is_ephemeral else dagster_run_id)
         if hooks.failure:  # the sensor is not to call on_pipeline_error again, if it is killed
             close_hooks(instance, dagster_run_id)
 

@@ -60,6 +60,8 @@ class KedroRun:
     in_memory: set[str] = field(default_factory=set)  # datasets that were made in this process
     crossed: dict[str, str] = field(default_factory=dict)  # classes, by dataset from elsewhere
     used: set[str] = field(default_factory=set)  # datasets to release after the step
+    steps_done: set[str] = field(default_factory=set)
+    nodes_done: set[tuple[str, str]] = field(default_factory=set)  # in this process, by step
     _read: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -169,6 +171,7 @@ class KedroRun:
     def step_done(self, step_key: str) -> None:
         """Take note that a step has run."""
         self.errors.pop(step_key, None)
+        self.steps_done.add(step_key)
         if self.on_step_done:
             self.on_step_done(step_key)
 

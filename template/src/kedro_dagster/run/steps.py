@@ -250,6 +250,7 @@ def _run_by(
 
 
 def _node_done(run: KedroRun, step: str, node: Node) -> None:
+    run.nodes_done.add((step, node.name))
     run.in_memory.update(map(strip_transcoding, node.outputs))
     if run.release:
         run.release.after(step, node, run.catalog)
