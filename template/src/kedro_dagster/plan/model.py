@@ -46,6 +46,7 @@ class DatasetPlan:
         versioned: Whether each run saves a version of its own.
         metadata: The ``metadata`` of its catalog entry.
         partitioning: Its partitions and their mappings, where it has any.
+        stays: What its catalog entry says by which its value cannot leave its process.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DatasetPlan:
     versioned: bool
     metadata: Mapping[str, Any]
     partitioning: Partitioning | None = None
+    stays: str = ""
 
     @property
     def persisted(self) -> bool:
@@ -210,6 +212,7 @@ class ProjectPlan:
         parameters: The value of ``parameters`` and of each ``params:`` name.
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
+        asset_executor: The executor of materialisations; ``None`` for Dagster's default.
     """
 
     project: ProjectSource
@@ -220,6 +223,7 @@ class ProjectPlan:
     parameters: Mapping[str, Any] = field(repr=False)
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
+    asset_executor: dagster_yml.ExecutorOptions | None = None
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:
