@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from kedro.framework.startup import bootstrap_project
 
 from kedro_dagster.cli import dagster_group
 from live.server import LOCATION, Server, until
-from projects import Project, make_project
+from projects import KEDRO, Project, make_project
 
 PIPELINES = """\
 from kedro.pipeline import Pipeline, node
@@ -222,6 +223,57 @@ def test_a_mistake_is_printed_and_nothing_is_started(
 
 def test_plan_shows_steps_and_assets(project: Project) -> None:
     assert kedro_dagster(project, "plan").stdout == PLAN
+
+
+def test_plan_as_json_has_the_steps_the_nodes_and_the_datasets(
+    project: Project, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.json"
+    kedro_dagster(project, "plan", "--json", "--output", str(file))
+    plan = json.loads(file.read_text())
+    jobs = {job["name"]: job for job in plan["jobs"]}
+    assert {name: job["filters"] for name, job in jobs.items()} == {
+        "everything": {},
+        "together": {"from_nodes": ["prepare"], "to_nodes": ["first.train"]},
+    }
+    dependencies = {one["name"]: one["dependencies"] for one in jobs["everything"]["groups"]}
+    assert dependencies == {"prepare": [], "first__train": ["prepare"], "show": ["prepare"]}
+    (group,) = jobs["together"]["groups"]
+    assert group["nodes"] == ["prepare", "first.train"]
+    assert [(one["key"], one["dependencies"]) for one in plan["assets"]] == [(["model"], ["raw"])]
+    kinds = {name: dataset["kind"] for name, dataset in plan["datasets"].items()}
+    assert kinds == {"raw": "persisted", "clean": "transient", "model": "persisted"}
+
+
+@pytest.mark.skipif(KEDRO < (1, 4), reason="this Kedro has no inspection snapshot")
+def test_plan_as_json_speaks_of_nodes_and_datasets_as_kedro_does(project: Project) -> None:
+    from kedro.inspection import get_project_snapshot  # noqa: PLC0415
+
+    plan = json.loads(kedro_dagster(project, "plan", "--json").stdout)
+    snapshot = asdict(get_project_snapshot(project.path))
+    (pipeline,) = snapshot["pipelines"]
+    for node in pipeline["nodes"]:
+        assert {key: node[key] for key in plan["nodes"][0]} in plan["nodes"]
+    assert pipeline["inputs"] == plan["jobs"][0]["inputs"]
+    assert pipeline["outputs"] == plan["jobs"][0]["outputs"]
+    for name, dataset in snapshot["datasets"].items():
+        planned = plan["datasets"][name]
+        assert planned["type"].endswith(dataset["type"])
+
+
+def test_plan_as_a_flowchart_draws_each_job(project: Project) -> None:
+    first = kedro_dagster(project, "plan", "--mermaid").stdout.partition("  end\n")[0]
+    assert first.splitlines() == [
+        "flowchart LR",
+        '  subgraph job0 ["everything"]',
+        '    job0_step0["prepare"]',
+        '    job0_step1["first__train"]',
+        '    job0_step2["show"]',
+        '    job0_data0[("raw")]',
+        "    job0_data0 --> job0_step0",
+        '    job0_step0 -->|"clean"| job0_step1',
+        '    job0_step0 -->|"clean"| job0_step2',
+    ]
 
 
 def test_plan_of_another_environment_shows_its_jobs(project: Project) -> None:
