@@ -134,6 +134,7 @@ class JobPlan:
         pipeline: The pipeline it runs.
         steps: Its steps, in an order in which they could run.
         partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
+        whole: The names of the nodes that run once, with all partitions.
         executor: Its executor; ``None`` for that of the code location.
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         schedule: When it runs by itself.
@@ -147,6 +148,7 @@ class JobPlan:
     pipeline: Pipeline
     steps: tuple[StepPlan, ...]
     partitioning: Partitioning | None = None
+    whole: frozenset[str] = frozenset()
     executor: dagster_yml.ExecutorOptions | None = None
     runner: dagster_yml.RunnerOptions | None = None
     schedule: SchedulePlan | None = None
@@ -187,12 +189,16 @@ class AssetStepPlan:
         upstream: For each asset, the datasets it is made from.
         transient: Datasets passed between the nodes in memory.
         partitioning: The partitions of the assets, where they have any.
+        whole: The names of the nodes that run once, with all partitions.
+        takes_all: Whether a run makes all partitions or none.
     """
 
     step: StepPlan
     upstream: Mapping[str, tuple[str, ...]]
     transient: frozenset[str]
     partitioning: Partitioning | None = None
+    whole: frozenset[str] = frozenset()
+    takes_all: bool = False
 
     def nodes_for(self, assets: Iterable[str]) -> Nodes:
         """The nodes that must run to make some of the assets, and no others."""

@@ -167,7 +167,8 @@ class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
     The executor, the schedule and the loggers are given by name or in place. By default each node
-    is a step, static partitions fan out, and of other partitions a run takes one.
+    is a step, static partitions fan out, and of other partitions a run takes one; with
+    ``partitions: all``, each node runs once with all of them, as ``kedro run`` does.
     """
 
     pipeline: PipelineOptions
@@ -176,7 +177,7 @@ class JobOptions(Options):
     loggers: list[LoggerReference] = Field(default_factory=list)
     group_by: GroupBy | None = None
     runner: RunnerOptions | None = None
-    partitions: Literal["fan_out", "per_run"] | None = None
+    partitions: Literal["fan_out", "per_run", "all"] | None = None
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
@@ -203,11 +204,15 @@ class RetryOptions(Options):
 
 
 class NodeOptions(Options):
-    """How Dagster runs some nodes; ``null`` removes a setting that another key gives them."""
+    """How Dagster runs some nodes; ``null`` removes a setting that another key gives them.
+
+    A node with ``partitions: all`` runs once, with all partitions of its datasets.
+    """
 
     retry_policy: RetryOptions | None = None
     pool: values.Pool | None = None
     timeout: values.Duration | None = None
+    partitions: Literal["all"] | None = None
     tags: values.OpTags = Field(default_factory=dict)
 
 
