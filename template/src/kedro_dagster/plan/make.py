@@ -64,6 +64,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         parameters=parameters,
         hidden_parameters=hidden_names(parameters, project.hidden_parameters),
         sensors=project.config.sensors,
+        facts=project.config.assets.facts,
     )
 
 

@@ -46,6 +46,7 @@ class DatasetPlan:
         versioned: Whether each run saves a version of its own.
         metadata: The ``metadata`` of its catalog entry.
         partitioning: Its partitions and their mappings, where it has any.
+        facts: Whether runs tell of its data.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DatasetPlan:
     versioned: bool
     metadata: Mapping[str, Any]
     partitioning: Partitioning | None = None
+    facts: bool = False
 
     @property
     def persisted(self) -> bool:
@@ -210,6 +212,7 @@ class ProjectPlan:
         parameters: The value of ``parameters`` and of each ``params:`` name.
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
+        facts: Within which limits runs tell of the data they save.
     """
 
     project: ProjectSource
@@ -220,6 +223,7 @@ class ProjectPlan:
     parameters: Mapping[str, Any] = field(repr=False)
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
+    facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:

@@ -212,6 +212,25 @@ class SensorOptions(Options):
     default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
 
 
+class FactsOptions(Options):
+    """What runs tell of the data they save: for how long they may look at it, and how much."""
+
+    enabled: bool = True
+    milliseconds: int = Field(default=50, ge=0)
+    kilobytes: int = Field(default=20, ge=0, le=1_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+
+class AssetsOptions(Options):
+    """What holds for all assets."""
+
+    facts: FactsOptions = Field(default_factory=FactsOptions)
+
+
 class KedroDagsterConfig(Options):
     """The whole of ``dagster.yml``: each section has its entries by name.
 
@@ -220,6 +239,7 @@ class KedroDagsterConfig(Options):
 
     requires_helper: values.HelperVersion = ""
     dev: DevOptions = Field(default_factory=DevOptions)
+    assets: AssetsOptions = Field(default_factory=AssetsOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
     schedules: dict[values.DagsterName, ScheduleOptions] = Field(default_factory=dict)
     loggers: dict[str, LoggerOptions] = Field(default_factory=dict)

@@ -35,12 +35,16 @@ from ..read.credentials import redacted_errors
 from ..read.partition_keys import PartitionScope
 from . import mlflow_run
 from .event_log import event_log
+from .facts import ROWS
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
 from .timeouts import time_limit
 from .transient import Transient
+from .watch import watching
 
 logger = logging.getLogger(__name__)
+
+_PARTITIONS_TOLD = 100  # of which Dagster lists all for each
 
 Scopes: TypeAlias = Mapping[str, PartitionScope]  # what a node may touch, by dataset
 
@@ -102,8 +106,20 @@ class StepBody:
         nodes = asset_step.nodes_for(selected)
         self._run_nodes(asset_step.step, context, nodes, keys, wanted)
         for name in selected:
-            where = context.resources.kedro.location(name, keys[0] if len(keys) == 1 else None)
-            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=where)
+            told = _told_of(context, name, keys[0] if len(keys) == 1 else None)
+            if len(keys) > 1:
+                told.pop(ROWS, None)  # it would be told of each
+                self._tell_of_partitions(context, name, keys)
+            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=told)
+
+    def _tell_of_partitions(
+        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str]
+    ) -> None:
+        """Tell of each partition what is known, where a run makes several of an asset."""
+        step = context.get_step_execution_context()
+        for key in keys if len(keys) <= _PARTITIONS_TOLD else ():
+            told = context.resources.kedro.facts.of(name, key)
+            step.add_asset_metadata(told, self.asset_keys[name], key)
 
     def _run_nodes(
         self,
@@ -126,11 +142,12 @@ class StepBody:
         timeout = step.settings.timeout
         limit = time_limit(key, timeout) if timeout else nullcontext()
         with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
+            run.facts.forget()  # what an earlier attempt has saved
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
             options = self.plan.runner_options(context.job_name)
-            with _parameters(run, nodes, changed):
+            with _parameters(run, nodes, changed), watching(run):
                 if options:
                     record = partial(self._record, context, scopes={}, recorded=recorded)
                     _run_by(make_runner(options), run, key, nodes, record)
@@ -156,12 +173,18 @@ class StepBody:
     def _record(
         self, context: dg.OpExecutionContext, node: Node, scopes: Scopes, recorded: Collection[str]
     ) -> None:
+        context.resources.kedro.facts.node_done(node)
         for name in data_outputs(node):
             if self.plan.datasets[name].persisted and name not in recorded:
                 for key in scopes[name].keys if name in scopes else (None,):
-                    where = context.resources.kedro.location(name, key)
-                    asset = self.asset_keys[name]
-                    context.log_event(dg.AssetMaterialization(asset, metadata=where, partition=key))
+                    told, asset = _told_of(context, name, key), self.asset_keys[name]
+                    context.log_event(dg.AssetMaterialization(asset, metadata=told, partition=key))
+
+
+def _told_of(context: dg.OpExecutionContext, name: str, key: str | None) -> dict[str, Any]:
+    """What is told of a dataset, or of one of its partitions, that a step has made."""
+    run: KedroRun = context.resources.kedro
+    return {**run.location(name, key), **run.facts.of(name, key)}
 
 
 def _stop_after_failure(context: dg.OpExecutionContext) -> None:
