@@ -83,6 +83,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         asset_executor=_executor_of(
             project.config, ("assets", "executor"), project.config.assets.executor
         ),
+        facts=project.config.assets.facts,
     )
 
 

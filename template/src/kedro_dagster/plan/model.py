@@ -47,6 +47,7 @@ class DatasetPlan:
         metadata: The ``metadata`` of its catalog entry.
         partitioning: Its partitions and their mappings, where it has any.
         stays: What its catalog entry says by which its value cannot leave its process.
+        facts: Whether runs tell of its data.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DatasetPlan:
     metadata: Mapping[str, Any]
     partitioning: Partitioning | None = None
     stays: str = ""
+    facts: bool = False
 
     @property
     def persisted(self) -> bool:
@@ -219,6 +221,7 @@ class ProjectPlan:
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
+        facts: Within which limits runs tell of the data they save.
     """
 
     project: ProjectSource
@@ -230,6 +233,7 @@ class ProjectPlan:
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
     asset_executor: dagster_yml.ExecutorOptions | None = None
+    facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:

@@ -182,12 +182,6 @@ class JobOptions(Options):
     tags: dict[str, str] = Field(default_factory=dict)
 
 
-class AssetsOptions(Options):
-    """How assets are materialised outside of jobs."""
-
-    executor: ExecutorReference | None = None
-
-
 class RetryOptions(Options):
     """When a step that has failed is tried again: a ``dagster.RetryPolicy``, in seconds."""
 
@@ -224,6 +218,26 @@ class SensorOptions(Options):
     minimum_interval_seconds: int = Field(default=30, ge=1)
     description: str | None = None
     default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+
+
+class FactsOptions(Options):
+    """What runs tell of the data they save: for how long they may look at it, and how much."""
+
+    enabled: bool = True
+    milliseconds: int = Field(default=50, ge=0)
+    kilobytes: int = Field(default=20, ge=0, le=1_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+
+class AssetsOptions(Options):
+    """How assets are materialised outside of jobs, and what runs tell of them."""
+
+    executor: ExecutorReference | None = None
+    facts: FactsOptions = Field(default_factory=FactsOptions)
 
 
 class KedroDagsterConfig(Options):

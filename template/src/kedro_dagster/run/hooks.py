@@ -54,6 +54,7 @@ class PipelineHooks:
                 raise
         run.mlflow_joined = True
         tags = mlflow_run.opened(run.hook_manager)
+        run.tags = {**run.tags, **tags}
         if run.single_process:
             run.release = Release(self.selection)
         return tags
@@ -231,6 +232,7 @@ def in_mlflow_run(
 ) -> Iterator[None]:
     """Let nodes write to the MLflow run, whichever process has opened it."""
     joined = join_mlflow(run, instance, dagster_run_id)
+    run.mlflow = mlflow_run.told_of_run(run.hook_manager, run.tags)
     try:
         yield
     finally:

@@ -33,13 +33,17 @@ from ..plan.runners import make_runner
 from ..read.credentials import redacted_errors
 from . import mlflow_run
 from .event_log import event_log
+from .facts import ROWS
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
 from .partitions import Scopes, has_partitions, in_scope, saved_keys, without_data
 from .timeouts import time_limit
 from .transient import Transient
+from .watch import watching
 
 logger = logging.getLogger(__name__)
+
+_PARTITIONS_TOLD = 100  # of which Dagster lists all for each
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,22 @@ class StepBody:
             if dataset.partitioning and len(made[name]) < len(keys):
                 self._record_some(context, name, made[name], len(keys))
                 continue
+            several = dataset.partitioning and len(keys) > 1
             key = keys[0] if dataset.partitioning and len(keys) == 1 else None
-            where = context.resources.kedro.location(name, key)
-            yield dg.Output(None, dataset.identifier, metadata=where)
+            told = _told_of(context, name, key)
+            if several:
+                told.pop(ROWS, None)  # it would be told of each
+                self._tell_of_partitions(context, name, keys)
+            yield dg.Output(None, dataset.identifier, metadata=told)
+
+    def _tell_of_partitions(
+        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str]
+    ) -> None:
+        """Tell of each partition what is known, where a run makes several of an asset."""
+        step = context.get_step_execution_context()
+        for key in keys if len(keys) <= _PARTITIONS_TOLD else ():
+            told = context.resources.kedro.facts.of(name, key)
+            step.add_asset_metadata(told, self.asset_keys[name], key)
 
     def _run_nodes(
         self,
@@ -139,6 +156,7 @@ class StepBody:
         limit = time_limit(key, timeout) if timeout else nullcontext()
         made: dict[str, tuple[str, ...]] = {}
         with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
+            run.facts.forget()  # what an earlier attempt has saved
             scopes = {
                 node.name: planned or partitions_for_node(node, self.plan.datasets, keys, instance)
                 for node in nodes
@@ -153,7 +171,7 @@ class StepBody:
             if not run.single_process:
                 self._find_models(context, nodes)
             options = self.plan.runner_options(context.job_name)
-            with _parameters(run, nodes, changed):
+            with _parameters(run, nodes, changed), watching(run):
                 if options:
                     record = partial(self._record, context, scopes={}, recorded=recorded)
                     _run_by(make_runner(options), run, key, nodes, record)
@@ -180,6 +198,7 @@ class StepBody:
         self, context: dg.OpExecutionContext, node: Node, scopes: Scopes, recorded: Collection[str]
     ) -> dict[str, tuple[str, ...]]:
         run, made = context.resources.kedro, dict[str, tuple[str, ...]]()
+        run.facts.node_done(node)
         for variant in node.outputs:
             name = strip_transcoding(variant)
             dataset = self.plan.datasets[name]
@@ -203,9 +222,14 @@ class StepBody:
         self, context: dg.OpExecutionContext, name: str, keys: Iterable[str | None]
     ) -> None:
         for key in keys:
-            where = context.resources.kedro.location(name, key)
-            asset = self.asset_keys[name]
-            context.log_event(dg.AssetMaterialization(asset, metadata=where, partition=key))
+            told, asset = _told_of(context, name, key), self.asset_keys[name]
+            context.log_event(dg.AssetMaterialization(asset, metadata=told, partition=key))
+
+
+def _told_of(context: dg.OpExecutionContext, name: str, key: str | None) -> dict[str, Any]:
+    """What is told of a dataset, or of one of its partitions, that a step has made."""
+    run: KedroRun = context.resources.kedro
+    return {**run.location(name, key), **run.facts.of(name, key)}
 
 
 def _stop_after_failure(context: dg.OpExecutionContext) -> None:
