@@ -19,8 +19,9 @@ from . import mlflow_run
 from .event_log import event_log
 from .identity import close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
+from .partitions import check_partitions
 from .run_state import HookChanges, changes_of_hooks
-from .selection import RunOptions, RunSelection, planned_steps, select_nodes
+from .selection import RunOptions, RunSelection, planned_steps, select_nodes, skipped_steps
 from .transient import Release
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class PipelineHooks:
         self.failure: BaseException | None = None
         self.began = False
         self.ended = False
+        self.left: set[str] = set()
         self.changes = HookChanges()
         """What ``before_pipeline_run`` has changed."""
 
@@ -52,6 +54,7 @@ class PipelineHooks:
                 raise
         run.mlflow_joined = True
         tags = mlflow_run.opened(run.hook_manager)
+        run.tags = {**run.tags, **tags}
         if run.single_process:
             run.release = Release(self.selection)
         return tags
@@ -68,11 +71,11 @@ class PipelineHooks:
 
     def end_after(self, steps: Iterable[str]) -> None:
         """End by itself when the last of these steps has run."""
-        left = set(steps)
+        self.left = set(steps)
 
         def step_done(step_key: str) -> None:
-            left.discard(step_key)
-            if not left:
+            self.left.discard(step_key)
+            if not self.left:
                 self.end()
 
         self.run.on_step_done = step_done
@@ -165,6 +168,7 @@ def pipeline_hooks(
         else:
             open_hooks(instance, dagster_run_id, hooks.before_pipeline_run())
     try:
+        check_partitions(run.plan, selection, instance, dagster_run_id)
         run.check_inputs_and_build(selection)
         hooks.began = True
         with publish_run(dagster_run_id, run):
@@ -217,7 +221,8 @@ def open_alone(
         finally:
             if not hooks.ended:  # nobody tells a resource why it is closed
                 early = StepFailedError("The run ended early.")
-                hooks.failure = next(iter(run.errors.values()), early)
+                if run.errors or hooks.left - skipped_steps(instance, run_id):
+                    hooks.failure = next(iter(run.errors.values()), early)
                 _end(hooks, instance, run_id, log)
 
 
@@ -227,6 +232,7 @@ def in_mlflow_run(
 ) -> Iterator[None]:
     """Let nodes write to the MLflow run, whichever process has opened it."""
     joined = join_mlflow(run, instance, dagster_run_id)
+    run.mlflow = mlflow_run.told_of_run(run.hook_manager, run.tags)
     try:
         yield
     finally:
