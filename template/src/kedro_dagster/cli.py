@@ -181,6 +181,36 @@ def plan(metadata: ProjectMetadata, /, env: str | None, form: str | None, output
         click.echo(text, output)
 
 
+@dagster_group.command()
+@env_option
+@click.option("--deep", is_flag=True, help="Build each dataset too, and look for its credentials.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: see docs/commands.md.")
+@_output_option
+@click.pass_obj
+def check(
+    metadata: ProjectMetadata, /, *, env: str | None, deep: bool, as_json: bool, output: TextIO
+) -> None:
+    """Look for all that can be wrong with this project on Dagster.
+
+    The exit code is 1 if something is. Nothing is run, and no server is needed.
+    """
+    with _mistakes_told():
+        _choose(metadata, env)
+        from .versions import check_installed  # noqa: PLC0415 - see _translate
+
+        check_installed()
+        from .check_command import check as look  # noqa: PLC0415
+
+        report = look(str(metadata.project_path), env, deep=deep)
+    if as_json:
+        click.echo(json.dumps(report.as_data(), indent=2), output)
+    else:
+        for warning in report.warnings:
+            click.secho(f"Warning: {warning}", output, fg="yellow")
+        click.secho(str(report), output, fg="red" if report.mistakes else "green")
+    sys.exit(bool(report.mistakes))
+
+
 def dagster_home(project_path: Path) -> Path:
     """Find or make the folder of run history: ``DAGSTER_HOME``, or one in the project."""
     if home := os.environ.get("DAGSTER_HOME"):
@@ -194,8 +224,12 @@ def dagster_home(project_path: Path) -> Path:
 
 
 def _use_project(metadata: ProjectMetadata, env: str | None) -> None:
-    """Let what Dagster loads in this process, and in its children, be this project."""
+    """Let what Dagster loads and records in this process, and in its children, be this project."""
     os.environ["DAGSTER_HOME"] = str(dagster_home(metadata.project_path))
+    _choose(metadata, env)
+
+
+def _choose(metadata: ProjectMetadata, env: str | None) -> None:
     if env:
         os.environ["KEDRO_ENV"] = env
     os.chdir(metadata.project_path)
