@@ -18,7 +18,7 @@ from .checks import check_loggers, check_mappings, check_references, check_senso
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
 from .model import AssetStepPlan, JobPlan, ProjectPlan, SchedulePlan
-from .names import schedule_name
+from .names import node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning
@@ -42,7 +42,8 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     if options.mistakes:  # a key may mean nodes of pipelines that no job runs
         pipelines_of_all = project.load_all_pipelines()
         options = NodeOptionsResolver(project.config.nodes, pipelines_of_all.values())
-    steps = StepPlanner(datasets, options)
+    nodes = (node for pipeline in pipelines.values() for node in pipeline.nodes)
+    steps = StepPlanner(datasets, options, node_labels(nodes))
     jobs = _plan_jobs(project, pipelines, steps, mistakes, plans_steps=len(mistakes) == before)
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
@@ -135,7 +136,7 @@ def _plan_jobs(
     config, jobs = project.config, {}
     for name, pipeline in pipelines.items():
         options = config.jobs[name]
-        groups = group_nodes(options.group_by, pipeline, planner.datasets)
+        groups = group_nodes(options.group_by, pipeline, planner.datasets, planner.labels)
         if cycle := cycle_of_groups([group for _, group in groups]):
             path = " -> ".join("+".join(node.name for node in group) for group in cycle)
             message = f"this grouping makes steps wait for each other: {path}."

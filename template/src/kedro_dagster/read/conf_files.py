@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,9 +59,13 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
     }
     hidden = hidden_paths(loader, "catalog", content) if described else ()
     for name, metadata in described.items():
-        entries[name]["metadata"] = without_hidden(metadata, (name, "metadata"), hidden)
-        if "group_name" in metadata:  # a place in the UI: without it, the asset would move
-            entries[name]["metadata"]["group_name"] = metadata["group_name"]
+        shown = without_hidden(metadata, (name, "metadata"), hidden)
+        # A place in the UI: without it, the asset would move
+        _keep(shown, metadata, "group_name")
+        _keep(shown.get("dagster"), metadata.get("dagster"), "group_name", "key", "key_prefix")
+        if CatalogConfigResolver.is_pattern(name) and "dagster" in shown:
+            shown["dagster"] = _with_templates(shown["dagster"])
+        entries[name]["metadata"] = shown
     runtime_patterns = DataCatalog.default_runtime_patterns
     try:
         return CatalogConfigResolver(
@@ -70,6 +75,21 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
         )
     except Exception as error:
         raise CatalogConfigError(f"The catalog configuration cannot be read: {error}") from error
+
+
+def _keep(shown: Any, content: Any, *keys: str) -> None:
+    if isinstance(shown, dict) and isinstance(content, dict):
+        shown.update((key, content[key]) for key in keys if key in content)
+
+
+def _with_templates(value: Any) -> Any:
+    """Keep ``{{ ... }}`` from Kedro, which replaces ``{name}`` in the entry of a pattern."""
+    if isinstance(value, dict):
+        return {key: _with_templates(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(_with_templates, value))
+    braces = {"{{": "{{{{", "}}": "}}}}"}
+    return re.sub("{{|}}", lambda one: braces[one[0]], value) if isinstance(value, str) else value
 
 
 def _without_credentials(entry: Any) -> Any:

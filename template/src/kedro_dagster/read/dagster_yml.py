@@ -202,6 +202,29 @@ class NodeOptions(Options):
     tags: values.OpTags = Field(default_factory=dict)
 
 
+class BackfillOptions(Options):
+    """How a backfill runs the partitions of an asset: a ``dagster.BackfillPolicy``."""
+
+    type: Literal["single_run", "multi_run"]
+    max_partitions_per_run: int = Field(default=1, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+
+class StepWords(Options):
+    """What an entry of the catalog says of the step that makes it, below ``metadata: dagster:``.
+
+    It stands there beside the words for which Dagster has a model.
+    """
+
+    backfill_policy: BackfillOptions | None = None
+    retry_policy: RetryOptions | None = None
+    pool: values.Pool | None = None
+
+
 class SensorOptions(Options):
     """Runs a job for each new file of a ``DagsterPartitionedDataset`` with dynamic partitions."""
 
@@ -212,6 +235,12 @@ class SensorOptions(Options):
     default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
 
 
+class AssetsOptions(Options):
+    """What holds for all assets: a prefix of their keys, which tells projects apart."""
+
+    key_prefix: values.Names = Field(default_factory=list)
+
+
 class KedroDagsterConfig(Options):
     """The whole of ``dagster.yml``: each section has its entries by name.
 
@@ -220,6 +249,7 @@ class KedroDagsterConfig(Options):
 
     requires_helper: values.HelperVersion = ""
     dev: DevOptions = Field(default_factory=DevOptions)
+    assets: AssetsOptions = Field(default_factory=AssetsOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
     schedules: dict[values.DagsterName, ScheduleOptions] = Field(default_factory=dict)
     loggers: dict[str, LoggerOptions] = Field(default_factory=dict)

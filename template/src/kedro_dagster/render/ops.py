@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
-from ..plan.model import AssetStepPlan, ProjectPlan, StepPlan
+from ..plan.model import AssetStepPlan, DatasetPlan, ProjectPlan, StepPlan
 from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
 from ..plan.parameters import config_schema
 from ..read.dagster_yml import RetryOptions
 from ..run.steps import StepBody
 from ..run.transient import Transient
-from .assets import CatalogTranslator
+from .assets import CatalogTranslator, tags_of
 
 
 class NodeTranslator:
@@ -38,8 +37,7 @@ class NodeTranslator:
         Returns:
             The tags, to which those of ``nodes:`` in ``dagster.yml`` are added.
         """
-        tags = sorted({tag for node in step.nodes for tag in node.tags})
-        return {re.sub(r"[^A-Za-z0-9_.-]", "_", tag)[:63]: "" for tag in tags}
+        return tags_of(step.nodes)
 
     def get_description(self, step: StepPlan) -> str:
         """The description of a step's op: what each of its nodes runs, as Kedro writes it.
@@ -104,14 +102,13 @@ class NodeTranslator:
             lambda context, _: body.run_assets(asset_step, context.op_execution_context),
             {KEDRO},
         )
-        policies = [datasets[name].metadata.get("backfill_policy") for name in made]
         return dg.AssetsDefinition(
             node_def=op,
             keys_by_input_name=read,
             keys_by_output_name={datasets[name].identifier: keys[name] for name in made},
             specs=[self.catalog.spec(name, upstream) for name, upstream in made.items()],
             can_subset=len(made) > 1,
-            backfill_policy=dg.BackfillPolicy.single_run() if "single_run" in policies else None,
+            backfill_policy=_backfill_policy(datasets[name] for name in made),
         )
 
     def _op(
@@ -136,6 +133,19 @@ class NodeTranslator:
             retry_policy=_retry_policy(step.settings.retry_policy),
             pool=step.settings.pool,
         )
+
+
+def _backfill_policy(made: Iterable[DatasetPlan]) -> dg.BackfillPolicy | None:
+    """The policy of the first dataset of a step that has one."""
+    for dataset in made:
+        options = dataset.step_words.backfill_policy
+        if dataset.metadata.get("backfill_policy") == "single_run" or (
+            options and options.type == "single_run"
+        ):
+            return dg.BackfillPolicy.single_run()
+        if options:
+            return dg.BackfillPolicy.multi_run(options.max_partitions_per_run)
+    return None
 
 
 def _retry_policy(options: RetryOptions | None) -> dg.RetryPolicy | None:
