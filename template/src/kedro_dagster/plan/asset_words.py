@@ -18,6 +18,9 @@ from ..read.dagster_yml import StepWords
 from ..read.messages import mistakes_in
 
 _NAMING = {"key", "key_prefix"}
+_EXPRESSIONS = {"automation_condition", "freshness_policy"}
+"""What must be a template. Its braces may be left out: Kedro takes none in patterns."""
+
 _OWN = StepWords.model_fields.keys()
 _DAGSTERS = AssetAttributesModel.model_fields.keys()
 _NOT_HERE = {
@@ -41,23 +44,26 @@ _OF_ASSET = re.compile(r" for asset 'AssetKey\(\[.*?\]\)'")
 
 def read_words(
     words: Any, base: dg.AssetSpec, tell: Callable[[KeyPath, str], None]
-) -> tuple[dg.AssetSpec, StepWords]:
+) -> tuple[dg.AssetSpec, StepWords | None]:
     """Read what an entry says of its asset, and of the step that makes it; tell of mistakes."""
     words, reason = from_json(to_json(words, fallback=str, inf_nan_mode="strings")), ""
     if isinstance(words, dict) and not words.keys() & _NOT_HERE:
         own = {key: value for key, value in words.items() if key not in _DAGSTERS}
         try:
-            return asset_said(words, base), StepWords.model_validate(own)
+            return asset_said(words, base), StepWords.model_validate(own) if own else None
         except Exception as error:  # noqa: BLE001  # whatever Dagster raises
             reason = str(error).splitlines()[0]
     for keys, message in tuple(mistakes_in_words(words, base)) or (((), reason),):
         tell(keys, message)
-    return base, StepWords()
+    return base, None
 
 
 def asset_said(words: Mapping[str, Any], base: dg.AssetSpec) -> dg.AssetSpec:
     """Add to an asset what an entry says of it; resolved by Dagster, as in its components."""
     given = {key: value for key, value in words.items() if key not in _OWN}
+    for key in _EXPRESSIONS & given.keys():
+        if isinstance(given[key], str) and "{" not in given[key]:
+            given[key] = f"{{{{ {given[key]} }}}}"
     naming = {key: given.pop(key) for key in _NAMING & given.keys()}
     text = given.pop("description", None) if "{" not in str(given.get("description")) else None
     spec = base

@@ -67,6 +67,8 @@ def _with_words(plan: DatasetPlan, key_prefix: Sequence[str], mistakes: Mistakes
         mistakes.add_in_catalog((plan.variants[0], "metadata", "dagster", *keys), message)
 
     said, step_words = read_words(words, base, tell)
+    for key in step_words.model_fields_set if step_words and not plan.node else ():
+        tell((key,), "no node makes this dataset, so there is no step to have it.")
     return replace(plan, said=said, step_words=step_words)
 
 

@@ -38,10 +38,11 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     datasets_are_known = len(mistakes) == before
     if datasets_are_known:
         check_mappings(project, pipelines.values(), datasets, mistakes)
-    options = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
+    words = {name: one.step_words for name, one in datasets.items() if one.step_words}
+    options = NodeOptionsResolver(project.config.nodes, project.pipelines.values(), words)
     if options.mistakes:  # a key may mean nodes of pipelines that no job runs
         pipelines_of_all = project.load_all_pipelines()
-        options = NodeOptionsResolver(project.config.nodes, pipelines_of_all.values())
+        options = NodeOptionsResolver(project.config.nodes, pipelines_of_all.values(), words)
     nodes = (node for pipeline in pipelines.values() for node in pipeline.nodes)
     steps = StepPlanner(datasets, options, node_labels(nodes))
     jobs = _plan_jobs(project, pipelines, steps, mistakes, plans_steps=len(mistakes) == before)
@@ -50,7 +51,12 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         check_sensors(project, datasets, jobs, mistakes)
         asset_steps = steps.asset_steps(pipelines.values(), reserved=jobs)
     for path, message in {**options.mistakes, **steps.mistakes}.items():
-        mistakes.add(path, message)
+        _, key, *rest = path
+        name = key.removeprefix("dataset:")
+        if name != key and name in words:
+            mistakes.add_in_catalog((name, "metadata", "dagster", *rest), message)
+        else:
+            mistakes.add(path, message)
     mistakes.check()
     parameters = flatten_parameters(project.parameters)
     made = {name for asset_step in asset_steps for name in asset_step.upstream}

@@ -55,7 +55,7 @@ class DatasetPlan:
         group: The group of its asset, unless the entry names one: the namespace of the node, or
             else the smallest pipeline; where no node makes it, that of the nodes that read it.
         said: What the entry says of its asset below ``metadata: dagster:``.
-        step_words: What it says there of the step that makes it.
+        step_words: What it says there of the step that makes it, if it does.
     """
 
     name: str
@@ -72,7 +72,7 @@ class DatasetPlan:
     pipelines: tuple[str, ...] = ()
     group: str | None = None
     said: dg.AssetSpec | None = None
-    step_words: dagster_yml.StepWords = field(default_factory=dagster_yml.StepWords)
+    step_words: dagster_yml.StepWords | None = None
 
     @property
     def persisted(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,8 +62,6 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
         # A place in the UI: without it, the asset would move
         _keep(shown, metadata, "group_name")
         _keep(shown.get("dagster"), metadata.get("dagster"), "group_name", "key", "key_prefix")
-        if CatalogConfigResolver.is_pattern(name) and "dagster" in shown:
-            shown["dagster"] = _with_templates(shown["dagster"])
         entries[name]["metadata"] = shown
     runtime_patterns = DataCatalog.default_runtime_patterns
     try:
@@ -80,16 +77,6 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
 def _keep(shown: Any, content: Any, *keys: str) -> None:
     if isinstance(shown, dict) and isinstance(content, dict):
         shown.update((key, content[key]) for key in keys if key in content)
-
-
-def _with_templates(value: Any) -> Any:
-    """Keep ``{{ ... }}`` from Kedro, which replaces ``{name}`` in the entry of a pattern."""
-    if isinstance(value, dict):
-        return {key: _with_templates(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return list(map(_with_templates, value))
-    braces = {"{{": "{{{{", "}}": "}}}}"}
-    return re.sub("{{|}}", lambda one: braces[one[0]], value) if isinstance(value, str) else value
 
 
 def _without_credentials(entry: Any) -> Any:

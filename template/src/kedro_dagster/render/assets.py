@@ -159,13 +159,16 @@ class CatalogTranslator:
 
     def spec(self, name: str, upstream: Iterable[str] = ()) -> dg.AssetSpec:
         """The spec of a dataset's asset, with the assets it is made from."""
-        datasets, deps = self.plan.datasets, []
+        datasets, deps, spec = self.plan.datasets, [], self._specs[name]
+        said = {dep.asset_key for dep in spec.deps}
         for source in upstream:
+            if self.asset_keys[source] in said:
+                continue
             partitioning, mapping = datasets[source].partitioning, None
             if partitioning and datasets[name].partitioning:  # a pattern may match any dataset
                 mapping = partitioning.mapping_to(name)
             deps.append(dg.AssetDep(self.asset_keys[source], partition_mapping=mapping))
-        return self._specs[name].merge_attributes(deps=deps)
+        return spec.merge_attributes(deps=deps)
 
 
 def tags_of(nodes: Iterable[Node]) -> dict[str, str]:

@@ -94,6 +94,10 @@ class NodeTranslator:
         made = asset_step.upstream
         sources = {source for upstream in made.values() for source in upstream} - made.keys()
         read = {datasets[name].identifier: keys[name] for name in sorted(sources)}
+        specs = [self.catalog.spec(name, upstream) for name, upstream in made.items()]
+        deps = dict.fromkeys(dep.asset_key for spec in specs for dep in spec.deps)
+        others = [key for key in deps if key not in {*read.values(), *(spec.key for spec in specs)}]
+        read.update((f"after_{index}", key) for index, key in enumerate(others))
         out = dg.Out(dg.Nothing, is_required=False, io_manager_key=KEDRO_IO_MANAGER)
         op = self._op(
             asset_step.step,
@@ -106,7 +110,7 @@ class NodeTranslator:
             node_def=op,
             keys_by_input_name=read,
             keys_by_output_name={datasets[name].identifier: keys[name] for name in made},
-            specs=[self.catalog.spec(name, upstream) for name, upstream in made.items()],
+            specs=specs,
             can_subset=len(made) > 1,
             backfill_policy=_backfill_policy(datasets[name] for name in made),
         )
@@ -138,7 +142,7 @@ class NodeTranslator:
 def _backfill_policy(made: Iterable[DatasetPlan]) -> dg.BackfillPolicy | None:
     """The policy of the first dataset of a step that has one."""
     for dataset in made:
-        options = dataset.step_words.backfill_policy
+        options = dataset.step_words and dataset.step_words.backfill_policy
         if dataset.metadata.get("backfill_policy") == "single_run" or (
             options and options.type == "single_run"
         ):
