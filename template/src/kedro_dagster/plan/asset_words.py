@@ -71,8 +71,8 @@ def asset_said(words: Mapping[str, Any], base: dg.AssetSpec) -> dg.AssetSpec:
         spec = _resolved(to_json(given)).replace_attributes(key=base.key)
     if text is not None:
         spec = spec.replace_attributes(description=text)
-    if isinstance(key := naming.get("key"), list) and key:  # Dagster's model takes a text
-        naming["key"] = dg.AssetKey(key).to_user_string()
+    if isinstance(path := naming.get("key"), list) and path:  # Dagster's model takes a text
+        naming["key"] = dg.AssetKey(path).to_user_string()
     return _resolve(naming, spec) if naming else spec
 
 
