@@ -85,7 +85,7 @@ def slow(session: nox.Session) -> None:
     session.env.update(fast_processes())
     # One server serves all of tests/live, and its runs take all cores: not in several workers.
     run_tests(session, "tests/live")
-    apart = ("live", "integration", "executors", "production")
+    apart = ("browser", "live", "integration", "executors", "production")
     ignored = (*(f"tests/{name}" for name in apart), *QUICK)
     run_tests(session, *PARALLEL, *(f"--ignore={path}" for path in ignored))
 
@@ -111,6 +111,12 @@ def executors(session: nox.Session) -> None:
 def production(session: nox.Session) -> None:
     """Run what the deployment files start: a packaged project on Postgres, in many processes."""
     run_apart(session, "production", "tests/production")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Look at Dagster's UI in Chromium, if it is installed."""
+    run_apart(session, "browser", "tests/browser")
 
 
 def run_apart(session: nox.Session, group: str, folder: str) -> None:
