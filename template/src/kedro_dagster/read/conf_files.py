@@ -58,9 +58,11 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
     }
     hidden = hidden_paths(loader, "catalog", content) if described else ()
     for name, metadata in described.items():
-        entries[name]["metadata"] = without_hidden(metadata, (name, "metadata"), hidden)
-        if "group_name" in metadata:  # a place in the UI: without it, the asset would move
-            entries[name]["metadata"]["group_name"] = metadata["group_name"]
+        shown = without_hidden(metadata, (name, "metadata"), hidden)
+        # A place in the UI: without it, the asset would move
+        _keep(shown, metadata, "group_name")
+        _keep(shown.get("dagster"), metadata.get("dagster"), "group_name", "key", "key_prefix")
+        entries[name]["metadata"] = shown
     runtime_patterns = DataCatalog.default_runtime_patterns
     try:
         return CatalogConfigResolver(
@@ -70,6 +72,11 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
         )
     except Exception as error:
         raise CatalogConfigError(f"The catalog configuration cannot be read: {error}") from error
+
+
+def _keep(shown: Any, content: Any, *keys: str) -> None:
+    if isinstance(shown, dict) and isinstance(content, dict):
+        shown.update((key, content[key]) for key in keys if key in content)
 
 
 def _without_credentials(entry: Any) -> Any:

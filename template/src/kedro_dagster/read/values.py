@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator
 from ..versions import __version__
 
 
+@functools.cache
 def is_dagster_name(value: str) -> bool:
     """Whether Dagster takes a name for a job, an op or an input."""
     try:
