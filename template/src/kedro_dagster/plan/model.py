@@ -232,6 +232,7 @@ class ProjectPlan:
         parameters: The value of ``parameters`` and of each ``params:`` name.
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
+        key_prefix: What the keys of all assets begin with.
     """
 
     project: ProjectSource
@@ -242,6 +243,7 @@ class ProjectPlan:
     parameters: Mapping[str, Any] = field(repr=False)
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
+    key_prefix: tuple[str, ...] = ()
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:

@@ -238,7 +238,7 @@ class SensorOptions(Options):
 class AssetsOptions(Options):
     """What holds for all assets: a prefix of their keys, which tells projects apart."""
 
-    key_prefix: values.Names = Field(default_factory=list)
+    key_prefix: values.KeyPrefix = Field(default_factory=list)
 
 
 class KedroDagsterConfig(Options):
