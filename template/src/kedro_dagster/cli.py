@@ -5,13 +5,16 @@ A project's own ``cli.py`` passes on :data:`cli` and :data:`run`; Kedro looks fo
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import runpy
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from kedro.framework.cli.project import run
@@ -28,6 +31,12 @@ __all__ = ["cli", "dagster_group", "run"]
 
 _NOT_SUPERSEDED = "Function `dev_command`"  # 'dg dev' starts the same, but wants a dg.toml
 
+_OPTIONS_OF_KEDRO = {
+    *("env", "pipeline", "pipelines", "tags", "node_names", "from_nodes", "to_nodes"),
+    *("from_inputs", "to_outputs", "namespaces", "params", "load_versions"),
+}
+"""The options that ``kedro dagster run`` has from ``kedro run``, of those that this Kedro knows."""
+
 _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
 run_monitoring:
@@ -38,6 +47,15 @@ compute_logs: # what steps print; Dagster's own way takes four processes a step
 telemetry:
   enabled: false
 """
+
+
+_output_option = click.option(
+    "--output",
+    "-o",
+    type=click.File("w", encoding="utf-8"),
+    default="-",
+    help="A file to write to: Kedro logs to the standard output, too.",
+)
 
 
 @click.group(name="Kedro-Dagster")
@@ -78,25 +96,119 @@ def dev(
     for key, value in {**project.config.dev.model_dump(), **given}.items():
         sys.argv += [f"--{key.replace('_', '-')}", str(value)]
     sys.argv += arguments
-    os.environ["DAGSTER_HOME"] = str(dagster_home(project.path))
-    if project.env:
-        os.environ["KEDRO_ENV"] = project.env
-    os.chdir(project.path)
+    _use_project(metadata, project.env)
     warnings.filterwarnings("ignore", _NOT_SUPERSEDED)
     logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
     # In this process, which has imported Dagster to check the project
     runpy.run_module("dagster", run_name="__main__", alter_sys=True)
 
 
+@dagster_group.command(name="run")
+@click.argument("job", required=False)
+@click.option("--executor", help="Where the steps run: an executor of dagster.yml or of Dagster.")
+@click.option(
+    "--partition",
+    metavar="KEY|START...END",
+    help="The only partitions to run; of a job that runs one at a time, a run for each.",
+)
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on with a run that failed, by how its id begins; the last one if none is given.",
+)
+@click.pass_obj
+def run_job(
+    metadata: ProjectMetadata,
+    /,
+    *,
+    env: str | None,
+    job: str | None,
+    executor: str | None,
+    partition: str | None,
+    resume: str | None,
+    **options: Any,
+) -> None:
+    """Run a job here, without a server, and record the run for Dagster's UI.
+
+    JOB is one of dagster.yml: the only one, or the one of the pipeline __default__, if none is
+    given. The options of 'kedro run' change which nodes it runs; without JOB, they make a job.
+
+    \b
+    kedro dagster run
+    kedro dagster run training --params learning_rate=0.1
+    kedro dagster run --pipelines reporting --from-nodes plot_demand
+    kedro dagster run daily --partition 2026-11-01...2026-11-07
+    kedro dagster run training --resume
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins so
+    with _mistakes_told():
+        _use_project(metadata, env)
+        # Dagster takes seconds to import, and Kedro imports this module for every command
+        from .versions import check_installed  # noqa: PLC0415
+
+        check_installed()
+        import dagster as dg  # noqa: PLC0415
+
+        from .run_command import Request, run_job  # noqa: PLC0415
+
+        logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
+        request = Request(job, partition, executor, resume, options)
+        with dg.DagsterInstance.get() as instance:
+            went_well = run_job(instance, request, str(metadata.project_path), env)
+    sys.exit(not went_well)
+
+
+run_job.params += [option for option in run.params if option.name in _OPTIONS_OF_KEDRO]
+
+
 @dagster_group.command()
 @env_option
+@click.option("--json", "form", flag_value="json", help="For programs: see docs/commands.md.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="For pictures: a Mermaid flowchart.")
+@_output_option
 @click.pass_obj
-def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
+def plan(metadata: ProjectMetadata, /, env: str | None, form: str | None, output: TextIO) -> None:
     """Show which steps each job and each asset takes."""
-    translator = _translate(metadata, env)
+    planned = _translate(metadata, env).plan
     from .plan.describe import describe  # noqa: PLC0415 - see _translate
+    from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
-    click.echo(describe(translator.plan))
+    if form == "json":
+        click.echo(json.dumps(snapshot(planned), indent=2), output)
+    else:
+        text = mermaid(planned.jobs.values()) if form else describe(planned)
+        click.echo(text, output)
+
+
+@dagster_group.command()
+@env_option
+@click.option("--deep", is_flag=True, help="Build each dataset too, and look for its credentials.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: see docs/commands.md.")
+@_output_option
+@click.pass_obj
+def check(
+    metadata: ProjectMetadata, /, *, env: str | None, deep: bool, as_json: bool, output: TextIO
+) -> None:
+    """Look for all that can be wrong with this project on Dagster.
+
+    The exit code is 1 if something is. Nothing is run, and no server is needed.
+    """
+    with _mistakes_told():
+        _choose(metadata, env)
+        from .versions import check_installed  # noqa: PLC0415 - see _translate
+
+        check_installed()
+        from .check_command import check as look  # noqa: PLC0415
+
+        report = look(str(metadata.project_path), env, deep=deep)
+    if as_json:
+        click.echo(json.dumps(report.as_data(), indent=2), output)
+    else:
+        for warning in report.warnings:
+            click.secho(f"Warning: {warning}", output, fg="yellow")
+        click.secho(str(report), output, fg="red" if report.mistakes else "green")
+    sys.exit(bool(report.mistakes))
 
 
 def dagster_home(project_path: Path) -> Path:
@@ -111,12 +223,31 @@ def dagster_home(project_path: Path) -> Path:
     return folder
 
 
+def _use_project(metadata: ProjectMetadata, env: str | None) -> None:
+    """Let what Dagster loads and records in this process, and in its children, be this project."""
+    os.environ["DAGSTER_HOME"] = str(dagster_home(metadata.project_path))
+    _choose(metadata, env)
+
+
+def _choose(metadata: ProjectMetadata, env: str | None) -> None:
+    if env:
+        os.environ["KEDRO_ENV"] = env
+    os.chdir(metadata.project_path)
+
+
 def _translate(metadata: ProjectMetadata, env: str | None) -> KedroProjectTranslator:
-    try:
+    with _mistakes_told():
         # Dagster takes seconds to import, and Kedro imports this module for every command
         from . import KedroProjectTranslator  # noqa: PLC0415
 
         return KedroProjectTranslator(metadata.project_path, env=env)
+
+
+@contextmanager
+def _mistakes_told() -> Iterator[None]:
+    """Print the message of a mistake, and end."""
+    try:
+        yield
     except KedroDagsterError as error:
         click.secho(str(error), fg="red", err=True)
         sys.exit(1)

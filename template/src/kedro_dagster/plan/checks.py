@@ -8,25 +8,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
-from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from ..errors import KeyPath
 from ..read.dagster_yml import KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
-from .executors import EXECUTORS, find_executor
+from .executors import EXECUTORS, executors_used, find_executor
 from .model import Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
 from .partitions import check_mapping
 
 
 def check_mappings(
-    project: KedroProject, pipelines: Iterable[Pipeline], datasets: Datasets, mistakes: Mistakes
+    project: KedroProject, nodes: Iterable[Node], datasets: Datasets, mistakes: Mistakes
 ) -> None:
-    """Look for partition mappings to datasets that are not there, or that do not fit."""
+    """Look for partition mappings to datasets that are not there, or that do not fit.
+
+    The nodes are those that run for a partition at a time.
+    """
     pairs = {
         (read, written): None
-        for pipeline in pipelines
-        for node in pipeline.nodes
+        for node in nodes
         for read in partitioned_in(data_inputs(node), datasets)
         for written in partitioned_in(data_outputs(node), datasets)
     }
@@ -36,16 +38,19 @@ def check_mappings(
             place = (datasets[name].variants[0], "partition_mappings", target)
             if "{" in target:
                 continue
-            if target in partitioned:
+            fits_plain = partitioning.mapping_to_plain(target) is not None
+            if target in partitioned or (target in datasets and fits_plain):
                 pairs[name, target] = None
             elif target in datasets:
-                mistakes.add_in_catalog(place, f"{target!r} is not partitioned.")
+                message = f"{target!r} is not partitioned. Take dagster.AllPartitionMapping,"
+                advice = "LastPartitionMapping or SpecificPartitionsPartitionMapping."
+                mistakes.add_in_catalog(place, f"{message} {advice}")
             elif target not in project.catalog.config:
                 message = f"there is no dataset {target!r}."
                 mistakes.add_in_catalog(place, message, target, datasets)
     for name, target in pairs:
         try:
-            check_mapping(partitioned[name], partitioned[target], target)
+            check_mapping(partitioned[name], partitioned.get(target), target)
         except ValueError as error:
             variant = datasets[name].variants[0]
             mistakes.add_in_catalog((variant, "partition_mappings"), str(error))
@@ -86,19 +91,25 @@ def check_sensors(
 
 
 def check_references(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
-    """Look for executors, schedules and loggers that jobs name and nobody defines."""
+    """Look for executors, schedules and loggers that are named and nobody defines."""
     faulty = {mistake.path[:2] for mistake in mistakes}
+    references: list[tuple[KeyPath, str, Any, Mapping[str, Any]]] = [
+        (path, "executors", executor, {**config.executors, **EXECUTORS})
+        for path, executor in executors_used(config)
+        if not find_executor(config, path, executor)
+    ]
     for job, options in config.jobs.items():
-        executor = None if find_executor(config, job) else options.executor
-        references: list[tuple[str, str, Any, Mapping[str, Any]]] = [
-            ("executor", "executors", executor, {**config.executors, **EXECUTORS}),
-            ("schedule", "schedules", options.schedule, config.schedules),
-            *(("loggers", "loggers", logger, config.loggers) for logger in options.loggers),
+        references += [
+            (("jobs", job, "schedule"), "schedules", options.schedule, config.schedules),
+            *(
+                (("jobs", job, "loggers"), "loggers", logger, config.loggers)
+                for logger in options.loggers
+            ),
         ]
-        for key, section, name, defined in references:
-            if isinstance(name, str) and name not in defined and (section, name) not in faulty:
-                message = f"{name!r} is not defined in {section!r}."
-                mistakes.add(("jobs", job, key), message, name, defined)
+    for path, section, name, defined in references:
+        if isinstance(name, str) and name not in defined and (section, name) not in faulty:
+            message = f"{name!r} is not defined in {section!r}."
+            mistakes.add(path, message, name, defined)
 
 
 def check_loggers(config: KedroDagsterConfig, mistakes: Mistakes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
 from ..errors import BadValueError, KeyPath
+from ..read.dagster_yml import AssetsOptions
 from ..read.mistakes import Mistakes
 from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
@@ -51,25 +52,28 @@ def plan_datasets(
         for keys, message in _metadata_mistakes(entries[place[0]].get("metadata")):
             mistakes.add_in_catalog((*place, *keys), message)
         if plan.persisted:
-            plans[name] = _with_words(plan, project.config.assets.key_prefix, mistakes)
+            plans[name] = _with_words(plan, project.config.assets, mistakes)
     _check_keys(plans, mistakes)
     return plans
 
 
-def _with_words(plan: DatasetPlan, key_prefix: Sequence[str], mistakes: Mistakes) -> DatasetPlan:
+def _with_words(plan: DatasetPlan, options: AssetsOptions, mistakes: Mistakes) -> DatasetPlan:
     """Add what the entry says of the asset in Dagster's own words."""
-    base = dg.AssetSpec([*key_prefix, *plan.name.split(".")])
+    base = dg.AssetSpec([*options.key_prefix, *plan.name.split(".")])
+    facts = plan.facts and options.facts.enabled
     words = plan.metadata.get("dagster")
     if words is None:
-        return replace(plan, said=base)
+        return replace(plan, said=base, facts=facts)
 
     def tell(keys: KeyPath, message: str) -> None:
         mistakes.add_in_catalog((plan.variants[0], "metadata", "dagster", *keys), message)
 
     said, step_words = read_words(words, base, tell)
-    for key in step_words.model_fields_set if step_words and not plan.node else ():
-        tell((key,), "no node makes this dataset, so there is no step to have it.")
-    return replace(plan, said=said, step_words=step_words)
+    if step_words:
+        facts = facts and step_words.facts
+        for key in () if plan.node else step_words.model_fields_set - {"facts"}:
+            tell((key,), "no node makes this dataset, so there is no step to have it.")
+    return replace(plan, said=said, facts=facts, step_words=step_words)
 
 
 def _check_keys(plans: Mapping[str, DatasetPlan], mistakes: Mistakes) -> None:
@@ -106,6 +110,8 @@ def _plan_dataset(
         versioned=bool(entry.get("versioned")),
         metadata=metadata if isinstance(metadata, Mapping) else {},
         partitioning=partitioning,
+        stays="copy_mode: assign" if entry.get("copy_mode") == "assign" else "",
+        facts=data is not None,
         kinds=kinds_of(data) if data else (),
         address=address_of(data) if data else {},
         **lineage.of(name),
@@ -148,6 +154,6 @@ def _kind_of_type(type_name: str) -> DatasetKind | str | None:
         return str(error).splitlines()[0].rstrip(":")
     if issubclass(dataset_class, CachedDataset):
         return None
-    if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)):
+    if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)) or dataset_class._EPHEMERAL:
         return DatasetKind.TRANSIENT
     return DatasetKind(getattr(dataset_class, "dagster_kind", "persisted"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .model import JobPlan, ProjectPlan, StepPlan, StepSettings
+from .preflight import preflight
 
 
 def describe(plan: ProjectPlan) -> str:
@@ -12,15 +13,23 @@ def describe(plan: ProjectPlan) -> str:
     lines: list[str] = []
     for job in plan.jobs.values():
         lines += [f"Job {job.name} ({', '.join(_options(job))})", *_table(job.steps), ""]
-    lines += ["Assets", *_table(asset_step.step for asset_step in plan.asset_steps.values())]
+    executor = f" (executor {plan.asset_executor.kind})" if plan.asset_executor else ""
+    lines += [
+        f"Assets{executor}",
+        *_table(asset_step.step for asset_step in plan.asset_steps.values()),
+    ]
     if plan.external:
         lines += ["", f"Assets made elsewhere: {', '.join(plan.external)}"]
+    if warnings := list(preflight(plan)):
+        lines += ["", "Warnings", *(f"  {warning}" for warning in warnings)]
     return "\n".join(lines)
 
 
 def _options(job: JobPlan) -> Iterator[str]:
     yield f"pipeline {' + '.join(job.options.names)}"
     yield f"executor {job.executor.kind if job.executor else 'of the code location'}"
+    if job.whole:
+        yield f"all partitions at once: {', '.join(sorted(job.whole))}"
     if job.schedule:
         yield f"schedule {job.schedule.name}"
     yield f"{len(job.steps)} step{'' if len(job.steps) == 1 else 's'}"

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
-from ..read.dagster_yml import JobOptions, KedroDagsterConfig, LoggerOptions
+from ..errors import KeyPath
+from ..read.dagster_yml import ExecutorOptions, JobOptions, KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from ..read.registry import failed_import
@@ -21,7 +22,7 @@ from .model import AssetStepPlan, JobPlan, ProjectPlan, SchedulePlan
 from .names import node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
-from .partitions import job_partitioning
+from .partitions import job_partitioning, spread_missing
 from .runners import check_runner
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
@@ -36,16 +37,30 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     before = len(mistakes)
     datasets = plan_datasets(project, pipelines.values(), mistakes)
     datasets_are_known = len(mistakes) == before
-    if datasets_are_known:
-        check_mappings(project, pipelines.values(), datasets, mistakes)
     words = {name: one.step_words for name, one in datasets.items() if one.step_words}
     options = NodeOptionsResolver(project.config.nodes, project.pipelines.values(), words)
     if options.mistakes:  # a key may mean nodes of pipelines that no job runs
         pipelines_of_all = project.load_all_pipelines()
         options = NodeOptionsResolver(project.config.nodes, pipelines_of_all.values(), words)
-    nodes = (node for pipeline in pipelines.values() for node in pipeline.nodes)
-    steps = StepPlanner(datasets, options, node_labels(nodes))
-    jobs = _plan_jobs(project, pipelines, steps, mistakes, plans_steps=len(mistakes) == before)
+    whole = {
+        job: frozenset(node.name for node in pipeline.nodes)
+        if project.config.jobs[job].partitions == "all"
+        else options.whole_nodes(pipeline.nodes)
+        for job, pipeline in pipelines.items()
+    }
+    every = [node for pipeline in pipelines.values() for node in pipeline.nodes]
+    if datasets_are_known:
+        by_key = [
+            node
+            for job, pipeline in pipelines.items()
+            for node in pipeline.nodes
+            if node.name not in whole[job]
+        ]
+        check_mappings(project, by_key, datasets, mistakes)
+        datasets = spread_missing(datasets, every)
+    steps = StepPlanner(datasets, options, node_labels(every))
+    plans_steps = len(mistakes) == before
+    jobs = _plan_jobs(project, pipelines, whole, steps, mistakes, plans_steps=plans_steps)
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
@@ -72,6 +87,10 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         hidden_parameters=hidden_names(parameters, project.hidden_parameters),
         sensors=project.config.sensors,
         key_prefix=tuple(project.config.assets.key_prefix),
+        asset_executor=_executor_of(
+            project.config, ("assets", "executor"), project.config.assets.executor
+        ),
+        facts=project.config.assets.facts,
     )
 
 
@@ -134,6 +153,7 @@ def _allowed_values(pipeline: Pipeline, key: str) -> set[str]:
 def _plan_jobs(
     project: KedroProject,
     pipelines: Mapping[str, Pipeline],
+    whole: Mapping[str, frozenset[str]],
     planner: StepPlanner,
     mistakes: Mistakes,
     *,
@@ -152,8 +172,10 @@ def _plan_jobs(
         if not plans_steps:
             continue
         try:
-            partitioning, fans_out = job_partitioning(options, pipeline, planner.datasets)
-            steps = planner.job_steps(name, groups, fans_out)
+            partitioning, fans_out = job_partitioning(
+                options, pipeline, planner.datasets, whole[name]
+            )
+            steps = planner.job_steps(name, groups, fans_out, whole[name])
         except ValueError as error:
             mistakes.add(("jobs", name, "pipeline"), str(error))
             continue
@@ -164,7 +186,8 @@ def _plan_jobs(
             pipeline=pipeline,
             steps=steps,
             partitioning=partitioning,
-            executor=found[1] if (found := find_executor(config, name)) else None,
+            whole=whole[name],
+            executor=_executor_of(config, ("jobs", name, "executor"), options.executor),
             runner=options.runner,
             schedule=_schedule_of(config, name),
             loggers=_loggers_of(config, options),
@@ -172,6 +195,13 @@ def _plan_jobs(
             tags=options.tags,
         )
     return jobs
+
+
+def _executor_of(
+    config: KedroDagsterConfig, path: KeyPath, executor: str | ExecutorOptions | None
+) -> ExecutorOptions | None:
+    found = find_executor(config, path, executor)
+    return found[1] if found else None
 
 
 def _schedule_of(config: KedroDagsterConfig, job: str) -> SchedulePlan | None:

@@ -47,6 +47,8 @@ class DatasetPlan:
         versioned: Whether each run saves a version of its own.
         metadata: The ``metadata`` of its catalog entry.
         partitioning: Its partitions and their mappings, where it has any.
+        stays: What its catalog entry says by which its value cannot leave its process.
+        facts: Whether runs tell of its data.
         kinds: At most three words for its format, its library and its storage.
         address: Where its data is: ``dagster/uri``, or ``dagster/table_name`` and
             ``dagster/storage_kind``.
@@ -66,6 +68,8 @@ class DatasetPlan:
     versioned: bool
     metadata: Mapping[str, Any]
     partitioning: Partitioning | None = None
+    stays: str = ""
+    facts: bool = False
     kinds: tuple[str, ...] = ()
     address: Mapping[str, str] = field(default_factory=dict)
     node: Node | None = None
@@ -154,6 +158,7 @@ class JobPlan:
         pipeline: The pipeline it runs.
         steps: Its steps, in an order in which they could run.
         partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
+        whole: The names of the nodes that run once, with all partitions.
         executor: Its executor; ``None`` for that of the code location.
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         schedule: When it runs by itself.
@@ -167,6 +172,7 @@ class JobPlan:
     pipeline: Pipeline
     steps: tuple[StepPlan, ...]
     partitioning: Partitioning | None = None
+    whole: frozenset[str] = frozenset()
     executor: dagster_yml.ExecutorOptions | None = None
     runner: dagster_yml.RunnerOptions | None = None
     schedule: SchedulePlan | None = None
@@ -207,12 +213,16 @@ class AssetStepPlan:
         upstream: For each asset, the datasets it is made from.
         transient: Datasets passed between the nodes in memory.
         partitioning: The partitions of the assets, where they have any.
+        whole: The names of the nodes that run once, with all partitions.
+        takes_all: Whether a run makes all partitions or none.
     """
 
     step: StepPlan
     upstream: Mapping[str, tuple[str, ...]]
     transient: frozenset[str]
     partitioning: Partitioning | None = None
+    whole: frozenset[str] = frozenset()
+    takes_all: bool = False
 
     def nodes_for(self, assets: Iterable[str]) -> Nodes:
         """The nodes that must run to make some of the assets, and no others."""
@@ -233,6 +243,8 @@ class ProjectPlan:
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
         key_prefix: What the keys of all assets begin with.
+        asset_executor: The executor of materialisations; ``None`` for Dagster's default.
+        facts: Within which limits runs tell of the data they save.
     """
 
     project: ProjectSource
@@ -244,6 +256,8 @@ class ProjectPlan:
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
     key_prefix: tuple[str, ...] = ()
+    asset_executor: dagster_yml.ExecutorOptions | None = None
+    facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:

@@ -17,10 +17,13 @@ from pydantic import (
 
 from . import values
 
+OPTION_SECTIONS = ("dev", "assets")
+"""The sections whose keys are options; those of any other are names of the user's choosing."""
+
 MULTIPROCESS = ("multiprocess", "multiprocess_executor")
 """The names of the executor that has workers."""
 
-GroupBy = Literal["memory", "namespace", "pipeline"]
+GroupBy = Literal["memory", "namespace", "tag", "pipeline"]
 
 
 class Options(BaseModel):
@@ -164,7 +167,8 @@ class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
     The executor, the schedule and the loggers are given by name or in place. By default each node
-    is a step, static partitions fan out, and of other partitions a run takes one.
+    is a step, static partitions fan out, and of other partitions a run takes one; with
+    ``partitions: all``, each node runs once with all of them, as ``kedro run`` does.
     """
 
     pipeline: PipelineOptions
@@ -173,7 +177,7 @@ class JobOptions(Options):
     loggers: list[LoggerReference] = Field(default_factory=list)
     group_by: GroupBy | None = None
     runner: RunnerOptions | None = None
-    partitions: Literal["fan_out", "per_run"] | None = None
+    partitions: Literal["fan_out", "per_run", "all"] | None = None
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
@@ -194,11 +198,15 @@ class RetryOptions(Options):
 
 
 class NodeOptions(Options):
-    """How Dagster runs some nodes; ``null`` removes a setting that another key gives them."""
+    """How Dagster runs some nodes; ``null`` removes a setting that another key gives them.
+
+    A node with ``partitions: all`` runs once, with all partitions of its datasets.
+    """
 
     retry_policy: RetryOptions | None = None
     pool: values.Pool | None = None
     timeout: values.Duration | None = None
+    partitions: Literal["all"] | None = None
     tags: values.OpTags = Field(default_factory=dict)
 
 
@@ -217,12 +225,15 @@ class BackfillOptions(Options):
 class StepWords(Options):
     """What an entry of the catalog says of the step that makes it, below ``metadata: dagster:``.
 
+    ``facts`` says whether it tells of the data.
+
     It stands there beside the words for which Dagster has a model.
     """
 
     backfill_policy: BackfillOptions | None = None
     retry_policy: RetryOptions | None = None
     pool: values.Pool | None = None
+    facts: bool = True
 
 
 class SensorOptions(Options):
@@ -235,10 +246,28 @@ class SensorOptions(Options):
     default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
 
 
-class AssetsOptions(Options):
-    """What holds for all assets: a prefix of their keys, which tells projects apart."""
+class FactsOptions(Options):
+    """What runs tell of the data they save: for how long they may look at it, and how much."""
 
+    enabled: bool = True
+    milliseconds: int = Field(default=50, ge=0)
+    kilobytes: int = Field(default=20, ge=0, le=1_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+
+class AssetsOptions(Options):
+    """What holds for all assets: how they are materialised outside of jobs, what runs tell of them.
+
+    The prefix of their keys tells projects apart.
+    """
+
+    executor: ExecutorReference | None = None
     key_prefix: values.KeyPrefix = Field(default_factory=list)
+    facts: FactsOptions = Field(default_factory=FactsOptions)
 
 
 class KedroDagsterConfig(Options):
@@ -249,8 +278,8 @@ class KedroDagsterConfig(Options):
 
     requires_helper: values.HelperVersion = ""
     dev: DevOptions = Field(default_factory=DevOptions)
-    assets: AssetsOptions = Field(default_factory=AssetsOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
+    assets: AssetsOptions = Field(default_factory=AssetsOptions)
     schedules: dict[values.DagsterName, ScheduleOptions] = Field(default_factory=dict)
     loggers: dict[str, LoggerOptions] = Field(default_factory=dict)
     nodes: dict[str, NodeOptions] = Field(default_factory=dict)

@@ -9,10 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import Hints, KeyPath
-from .dagster_yml import KedroDagsterConfig
-
-_MODELS = ("assets", "dev")
-"""The sections whose keys are not names of the user's own."""
+from .dagster_yml import OPTION_SECTIONS, KedroDagsterConfig
 
 
 def parse_config(
@@ -39,7 +36,7 @@ def parse_config(
             mistakes.append((path, _message(detail, path, hints)))
         for path in places:
             section = content.get(path[0])
-            if len(path) > 1 and isinstance(section, dict) and path[0] not in _MODELS:
+            if len(path) > 1 and isinstance(section, dict):
                 section.pop(path[1], None)
             else:
                 content.pop(path[0], None)
@@ -89,7 +86,9 @@ def _message(
     if kind == "literal_error":
         return f"{value!r} is not allowed. Allowed: {detail['ctx']['expected']}."
     if kind in ("model_type", "dict_type"):
-        names_are_own = root is KedroDagsterConfig and len(path) == 1 and path[0] not in _MODELS
+        names_are_own = (
+            root is KedroDagsterConfig and len(path) == 1 and path[0] not in OPTION_SECTIONS
+        )
         keys = "" if names_are_own else f": {', '.join(map(repr, _allowed_keys(path, root)))}"
         return f"{value!r} is not valid here. Write keys with values{keys}."
     if kind == "value_error":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,15 +11,20 @@ from typing import Any
 
 import dagster as dg
 
+from ..doors.dagster import has_runs_to_come
+from ..doors.merge import gives_way
 from ..plan.make import make_plan
+from ..plan.preflight import preflight
 from ..plan.rename import rename_steps
 from ..read.project import read_project
 from ..run.executor import with_kedro_hooks
 from ..run.resources import make_resources
 from .assets import CatalogTranslator
-from .jobs import PipelineTranslator
+from .jobs import PipelineTranslator, executor_definition
 from .ops import NodeTranslator
 from .sensors import new_partitions_sensor, pipeline_error_sensor
+
+logger = logging.getLogger(__name__)
 
 
 class KedroProjectTranslator:
@@ -97,7 +103,10 @@ class KedroProjectTranslator:
     @cached_property
     def executor(self) -> dg.ExecutorDefinition:
         """The executor of assets, and of the jobs that name none."""
-        return with_kedro_hooks(dg.multi_or_in_process_executor, self.plan)
+        return gives_way(
+            executor_definition(self.plan.asset_executor, self.plan),
+            lambda other: with_kedro_hooks(other, self.plan),
+        )
 
     def to_definitions(self) -> dg.Definitions:
         """Render the project.
@@ -105,6 +114,9 @@ class KedroProjectTranslator:
         Returns:
             The definitions, with all that this translator has.
         """
+        if has_runs_to_come() is not False:
+            for warning in preflight(self.plan):
+                logger.warning(warning)
         self.project.hand_outlines_to_runs()
         return dg.Definitions(
             assets=list({id(one): one for one in self.assets.values()}.values()),

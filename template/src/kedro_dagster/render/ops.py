@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from ..plan.model import AssetStepPlan, DatasetPlan, ProjectPlan, StepPlan
+from ..plan.model import AssetStepPlan, DatasetPlan, ProjectPlan, StepPlan, partitioned_in
 from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
 from ..plan.parameters import config_schema
 from ..read.dagster_yml import RetryOptions
@@ -82,10 +82,12 @@ class NodeTranslator:
             else dg.In(dg.Any, default_value=Transient.IN_CATALOG)
             for one in (datasets[name] for name in step.inputs)
         }
+        read = partitioned_in(step.inputs, datasets).values()
+        required = not any(one.skips_missing for one in read)  # else, Dagster skips what follows
         outs = {
-            one.identifier: dg.Out(dg.Nothing)
+            one.identifier: dg.Out(dg.Nothing, is_required=required)
             if one.persisted
-            else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
+            else dg.Out(dg.Any, is_required=required, io_manager_key=TRANSIENT_IO_MANAGER)
             for one in (datasets[name] for name in step.outputs)
         }
         passes_values = not all(datasets[name].persisted for name in (*step.inputs, *step.outputs))
@@ -107,7 +109,8 @@ class NodeTranslator:
         made = asset_step.upstream
         sources = {source for upstream in made.values() for source in upstream} - made.keys()
         read = {datasets[name].identifier: keys[name] for name in sorted(sources)}
-        specs = [self.catalog.spec(name, upstream) for name, upstream in made.items()]
+        wholly = sources if asset_step.takes_all else ()
+        specs = [self.catalog.spec(name, upstream, wholly) for name, upstream in made.items()]
         deps = dict.fromkeys(dep.asset_key for spec in specs for dep in spec.deps)
         others = [key for key in deps if key not in {*read.values(), *(spec.key for spec in specs)}]
         read.update((f"after_{index}", key) for index, key in enumerate(others))
@@ -125,7 +128,9 @@ class NodeTranslator:
             keys_by_output_name={datasets[name].identifier: keys[name] for name in made},
             specs=specs,
             can_subset=len(made) > 1,
-            backfill_policy=_backfill_policy(datasets[name] for name in made),
+            backfill_policy=dg.BackfillPolicy.single_run()
+            if asset_step.takes_all
+            else _backfill_policy(datasets[name] for name in made),
         )
 
     def _op(

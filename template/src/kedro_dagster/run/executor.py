@@ -17,7 +17,7 @@ from ..doors.kedro import datasets_in
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
 from ..read.credentials import redacted_errors
-from .event_log import event_log
+from .event_log import event_log, in_batches
 from .forking import ProcessState, reasons_not_to_fork
 from .hooks import PipelineHooks, pipeline_hooks
 from .identity import identity_of, lost_with, new_identity, state_of_hooks, tags_of
@@ -26,6 +26,7 @@ from .launched import check_start_method
 from .processes import PRELOADED, preload, start_method_of_workers
 from .selection import RunOptions, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
+from .watching import watched
 from .worker_processes import ForkedProcesses, FreshProcesses, WorkerProcesses
 from .worker_steps import StepRunner
 from .workers import Note, Workers
@@ -94,6 +95,12 @@ class KedroExecutor(dg.Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
+        events = self._execute(plan_context, execution_plan)
+        return watched(plan_context, execution_plan, events)
+
+    def _execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
         context, instance, run_id = plan_context, plan_context.instance, plan_context.run_id
         steps = {
             key: dagster_door.outputs_to_make(execution_plan.get_step_by_key(key).step_outputs)
@@ -124,6 +131,8 @@ class KedroExecutor(dg.Executor):
             for event in self._execute_nodes(context, execution_plan, hooks, before):
                 if event.is_step_failure and hooks.failure is None:
                     hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
+                elif event.is_step_success:
+                    run.steps_done.add(str(event.step_key))
                 yield event
             if hooks.failure is None:
                 find_results(context, run, selection)
@@ -180,7 +189,8 @@ class KedroExecutor(dg.Executor):
         self, context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         refuse_threads(self.inner)
-        return self.inner.execute(self._inner_context(context), execution_plan)
+        with in_batches(context.instance):
+            yield from self.inner.execute(self._inner_context(context), execution_plan)
 
     def _inner_context(self, context: PlanOrchestrationContext) -> PlanOrchestrationContext:
         tags = tags_of(context.instance, context.run_id)  # so that no step asks for them
