@@ -26,6 +26,7 @@ from kedro_dagster.plan.names import node_labels
 from kedro_dagster.read.project import KedroProject, read_project
 from kedro_dagster.read.repository import find_repository
 from kedro_dagster.read.source import OutlinedNode
+from kedro_dagster.render.source_code import code_references, docstring_of
 from projects import Project, make_project
 
 
@@ -301,6 +302,44 @@ def test_the_repository_is_told_without_git(tmp_path: Path, remote: str, url: st
     if found:
         assert found.url_of(tmp_path / "two" / "src" / "a b.py") == f"{url}/src/a%20b.py"
         assert found.url_of(tmp_path / "main" / "a.py") is None
+
+
+class Scaler:
+    """Scales."""
+
+    def __init__(self, value: object) -> None: ...
+
+    def fit(self, value: object) -> object:
+        """Fit it.
+
+        Well.
+        """
+        return value
+
+
+def own(value: object) -> object:
+    return value
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "is_here"),
+    [
+        (Scaler, "Scales.", False),
+        (partial(Scaler, 1), "Scales.", False),
+        (Scaler(1).fit, "Fit it.", True),
+        (partial(partial(own)), None, True),
+        (abs, "Return the absolute value of the argument.", False),
+        (lambda value: value, None, True),
+    ],
+)
+def test_any_function_is_looked_up(function: Any, text: str | None, *, is_here: bool) -> None:
+    inputs = "a" if not isinstance(function, partial) or function.func is not Scaler else None
+    one = node(function, inputs, "b", name="any")
+    assert docstring_of(one) == text
+    found = code_references(one, lambda _: None)
+    assert (found is not None) == is_here
+    if found:
+        assert Path(found.code_references[0].file_path) == Path(__file__)  # type: ignore[union-attr]
 
 
 def make(value: object) -> object:
