@@ -199,7 +199,7 @@ LIST = "Write one like ['team:analytics', 'nelson@hooli.com']."
         ({"owners": ["me"]}, ".owners: ['me'] is not valid. Invalid owner 'me'. Owner must be"),
         ({"owners": 3}, ".owners: 3 is not valid. A list of strings representing owners"),
         ({"tags": {"a b": ""}}, ".tags: {'a b': ''} is not valid. Found invalid tag keys: ['a b']"),
-        ({"group_name": "a b"}, ".group_name: 'a b' is not valid. \"a b\" is not a valid asset"),
+        ({"group_name": "a b"}, ".group_name: 'a b' is not valid. \"a b\" is not a valid"),
         (
             {"automation_condition": "eager"},
             (

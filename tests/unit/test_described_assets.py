@@ -14,6 +14,7 @@ from dagster._core.definitions.definitions_load_context import (
     DefinitionsLoadContext,
     DefinitionsLoadType,
 )
+from kedro.framework.project import pipelines as kedro_pipelines
 from kedro.pipeline import Pipeline, node
 
 from kedro_dagster import KedroProjectTranslator
@@ -25,6 +26,7 @@ from kedro_dagster.plan.names import node_labels
 from kedro_dagster.read.project import KedroProject, read_project
 from kedro_dagster.read.repository import find_repository
 from kedro_dagster.read.source import OutlinedNode
+from kedro_dagster.render.source_code import code_references, docstring_of
 from projects import Project, make_project
 
 
@@ -302,6 +304,44 @@ def test_the_repository_is_told_without_git(tmp_path: Path, remote: str, url: st
         assert found.url_of(tmp_path / "main" / "a.py") is None
 
 
+class Scaler:
+    """Scales."""
+
+    def __init__(self, value: object) -> None: ...
+
+    def fit(self, value: object) -> object:
+        """Fit it.
+
+        Well.
+        """
+        return value
+
+
+def own(value: object) -> object:
+    return value
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "is_here"),
+    [
+        (Scaler, "Scales.", False),
+        (partial(Scaler, 1), "Scales.", False),
+        (Scaler(1).fit, "Fit it.", True),
+        (partial(partial(own)), None, True),
+        (abs, "Return the absolute value of the argument.", False),
+        (lambda value: value, None, True),
+    ],
+)
+def test_any_function_is_looked_up(function: Any, text: str | None, *, is_here: bool) -> None:
+    inputs = "a" if not isinstance(function, partial) or function.func is not Scaler else None
+    one = node(function, inputs, "b", name="any")
+    assert docstring_of(one) == text
+    found = code_references(one, lambda _: None)
+    assert (found is not None) == is_here
+    if found:
+        assert Path(found.code_references[0].file_path) == Path(__file__)  # type: ignore[union-attr]
+
+
 def make(value: object) -> object:
     return value
 
@@ -335,6 +375,9 @@ def told_of(project: KedroProject) -> Any:
     return groups, steps, [*plan.asset_steps]
 
 
+@pytest.mark.skipif(
+    not hasattr(kedro_pipelines, "set_requested"), reason="this Kedro loads all pipelines"
+)
 def test_a_run_is_given_all_that_groups_and_names_depend_on(project: Project) -> None:
     context = DefinitionsLoadContext(DefinitionsLoadType.INITIALIZATION)
     with DefinitionsLoadContext.scoped(context), pytest.MonkeyPatch.context() as patch:

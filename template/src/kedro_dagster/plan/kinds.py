@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..read.conf_files import NO_ADDRESS
+
 _WORD = re.compile(r"\w+")
 
 _DATABASES = set(
@@ -53,6 +55,8 @@ def kinds_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 def address_of(entry: Mapping[str, Any]) -> dict[str, str]:
     """Where the data is, as Dagster's metadata: an address without credentials, or a table."""
+    if NO_ADDRESS in entry:
+        return {}
     if table := _table(entry):
         kinds = [kind for kind in _known_kinds(entry) if kind in _DATABASES]
         storage = {"dagster/storage_kind": kinds[0]} if kinds else {}

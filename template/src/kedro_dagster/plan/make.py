@@ -86,6 +86,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         parameters=parameters,
         hidden_parameters=hidden_names(parameters, project.hidden_parameters),
         sensors=project.config.sensors,
+        key_prefix=tuple(project.config.assets.key_prefix),
         asset_executor=_executor_of(
             project.config, ("assets", "executor"), project.config.assets.executor
         ),

@@ -242,6 +242,7 @@ class ProjectPlan:
         parameters: The value of ``parameters`` and of each ``params:`` name.
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
+        key_prefix: What the keys of all assets begin with.
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
         facts: Within which limits runs tell of the data they save.
     """
@@ -254,6 +255,7 @@ class ProjectPlan:
     parameters: Mapping[str, Any] = field(repr=False)
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
+    key_prefix: tuple[str, ...] = ()
     asset_executor: dagster_yml.ExecutorOptions | None = None
     facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
 

@@ -56,7 +56,11 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
         for name, entry in content.items()
         if isinstance(entry, dict) and isinstance(entry.get("metadata"), dict)
     }
-    hidden = hidden_paths(loader, "catalog", content) if described else ()
+    hidden = hidden_paths(loader, "catalog", content)
+    no_address = {path[:1] for path in hidden if not path[1:] or _ADDRESS.intersection(path)}
+    for name, entry in entries.items():
+        if isinstance(entry, dict) and not no_address.isdisjoint(((), (name,))):
+            entry[NO_ADDRESS] = True
     for name, metadata in described.items():
         shown = without_hidden(metadata, (name, "metadata"), hidden)
         # A place in the UI: without it, the asset would move
@@ -72,6 +76,12 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
         )
     except Exception as error:
         raise CatalogConfigError(f"The catalog configuration cannot be read: {error}") from error
+
+
+NO_ADDRESS = "kedro_dagster: address"
+"""A key for planning: the asset of this entry must not tell where its data is."""
+
+_ADDRESS = {"filepath", "path", "url", "table_name", "table", "database", "schema"}
 
 
 def _keep(shown: Any, content: Any, *keys: str) -> None:

@@ -266,7 +266,7 @@ class AssetsOptions(Options):
     """
 
     executor: ExecutorReference | None = None
-    key_prefix: values.Names = Field(default_factory=list)
+    key_prefix: values.KeyPrefix = Field(default_factory=list)
     facts: FactsOptions = Field(default_factory=FactsOptions)
 
 

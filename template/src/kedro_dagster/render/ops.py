@@ -28,6 +28,19 @@ class NodeTranslator:
     def _body(self) -> StepBody:
         return StepBody(self.plan, self.catalog.asset_keys)
 
+    def get_op_name(self, step: StepPlan) -> str:
+        """The name of a step: that of its node in the graph of a job, and of the op of assets.
+
+        Run config and history know the step by it.
+
+        Args:
+            step: The step, with the name that it has otherwise.
+
+        Returns:
+            The name, which no other step of the job, or of the assets, has.
+        """
+        return step.name
+
     def get_tags(self, step: StepPlan) -> dict[str, str]:
         """The Dagster tags of a step's op: the tags of its nodes.
 

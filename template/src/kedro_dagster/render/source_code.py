@@ -24,8 +24,9 @@ def function_of(node: Node) -> Any:
     while inner is not function:
         function = inspect.unwrap(inner)
         inner = function.func if isinstance(function, functools.partial) else function
-    if not inspect.isroutine(function):  # an object that can be called
-        function = type(function).__call__
+    if not inspect.isroutine(function) and not inspect.isclass(function):
+        call = type(function).__call__  # of an object that can be called
+        function = call if inspect.isfunction(call) else function
     return getattr(function, "__func__", function)  # of a method
 
 
