@@ -201,6 +201,8 @@ def check(
         check_installed()
         from .check_command import check as look  # noqa: PLC0415
 
+        # The report has the warnings of the code location
+        logging.getLogger(f"{__package__}.render.code_location").setLevel(logging.ERROR)
         report = look(str(metadata.project_path), env, deep=deep)
     if as_json:
         click.echo(json.dumps(report.as_data(), indent=2), output)

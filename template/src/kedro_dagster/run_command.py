@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -136,6 +137,7 @@ class _Execution:
         return run.is_success
 
 
+@lru_cache(maxsize=1)  # Dagster asks several times
 def job_of_command(package: str, name: str, ad_hoc: str | None) -> dg.JobDefinition:
     """Make the job of a run of this command again, in whatever process its steps run."""
     with with_job(AdHocJob.from_json(ad_hoc) if ad_hoc else None):
