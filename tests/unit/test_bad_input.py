@@ -514,6 +514,10 @@ def test_an_executor_that_is_not_installed_is_told_with_its_package(
             ),
         ),
         (
+            "raw: {type: json.JSONDataset, filepath: x, metadata: {dagster: {ownrs: [me]}}}",
+            "raw.metadata.dagster.ownrs: unknown key. Did you mean 'owners'?",
+        ),
+        (
             "raw: {type: json.JSONDataset, filepath: x, metadata: {description: 4}}",
             "raw.metadata.description: 4 is no text. Write it in quotes.",
         ),
