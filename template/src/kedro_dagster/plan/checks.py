@@ -14,7 +14,7 @@ from ..errors import KeyPath
 from ..read.dagster_yml import KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
-from .executors import EXECUTORS, find_executor
+from .executors import EXECUTORS, executors_used, find_executor
 from .model import Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
 from .partitions import check_mapping
 
@@ -86,19 +86,25 @@ def check_sensors(
 
 
 def check_references(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
-    """Look for executors, schedules and loggers that jobs name and nobody defines."""
+    """Look for executors, schedules and loggers that are named and nobody defines."""
     faulty = {mistake.path[:2] for mistake in mistakes}
+    references: list[tuple[KeyPath, str, Any, Mapping[str, Any]]] = [
+        (path, "executors", executor, {**config.executors, **EXECUTORS})
+        for path, executor in executors_used(config)
+        if not find_executor(config, path, executor)
+    ]
     for job, options in config.jobs.items():
-        executor = None if find_executor(config, job) else options.executor
-        references: list[tuple[str, str, Any, Mapping[str, Any]]] = [
-            ("executor", "executors", executor, {**config.executors, **EXECUTORS}),
-            ("schedule", "schedules", options.schedule, config.schedules),
-            *(("loggers", "loggers", logger, config.loggers) for logger in options.loggers),
+        references += [
+            (("jobs", job, "schedule"), "schedules", options.schedule, config.schedules),
+            *(
+                (("jobs", job, "loggers"), "loggers", logger, config.loggers)
+                for logger in options.loggers
+            ),
         ]
-        for key, section, name, defined in references:
-            if isinstance(name, str) and name not in defined and (section, name) not in faulty:
-                message = f"{name!r} is not defined in {section!r}."
-                mistakes.add(("jobs", job, key), message, name, defined)
+    for path, section, name, defined in references:
+        if isinstance(name, str) and name not in defined and (section, name) not in faulty:
+            message = f"{name!r} is not defined in {section!r}."
+            mistakes.add(path, message, name, defined)
 
 
 def check_loggers(config: KedroDagsterConfig, mistakes: Mistakes) -> None:

@@ -12,7 +12,11 @@ def describe(plan: ProjectPlan) -> str:
     lines: list[str] = []
     for job in plan.jobs.values():
         lines += [f"Job {job.name} ({', '.join(_options(job))})", *_table(job.steps), ""]
-    lines += ["Assets", *_table(asset_step.step for asset_step in plan.asset_steps.values())]
+    executor = f" (executor {plan.asset_executor.kind})" if plan.asset_executor else ""
+    lines += [
+        f"Assets{executor}",
+        *_table(asset_step.step for asset_step in plan.asset_steps.values()),
+    ]
     if plan.external:
         lines += ["", f"Assets made elsewhere: {', '.join(plan.external)}"]
     return "\n".join(lines)

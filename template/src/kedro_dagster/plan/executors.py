@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -33,9 +33,19 @@ EXECUTORS = {**_PATHS, **{f"{name}_executor": path for name, path in _PATHS.item
 _POD_TAG = "dagster-k8s/config"
 
 
-def find_executor(config: KedroDagsterConfig, job: str) -> tuple[KeyPath, ExecutorOptions] | None:
-    """The executor of a job, and where it is written; ``None`` where nothing has its name."""
-    executor, path = config.jobs[job].executor, ("jobs", job, "executor")
+def executors_used(
+    config: KedroDagsterConfig,
+) -> Iterator[tuple[KeyPath, str | ExecutorOptions | None]]:
+    """What materialisations and jobs say of their executor, and where they say it."""
+    yield ("assets", "executor"), config.assets.executor
+    for name, job in config.jobs.items():
+        yield ("jobs", name, "executor"), job.executor
+
+
+def find_executor(
+    config: KedroDagsterConfig, path: KeyPath, executor: str | ExecutorOptions | None
+) -> tuple[KeyPath, ExecutorOptions] | None:
+    """An executor, and where it is written; ``None`` where nothing has its name."""
     if isinstance(executor, ExecutorOptions):
         return path, executor
     if executor in config.executors:
@@ -46,8 +56,9 @@ def find_executor(config: KedroDagsterConfig, job: str) -> tuple[KeyPath, Execut
 
 
 def check_executors(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
-    """Look for mistakes in the executors that jobs use."""
-    found = dict(filter(None, (find_executor(config, job) for job in config.jobs)))
+    """Look for mistakes in the executors that are used."""
+    used = executors_used(config)
+    found = dict(filter(None, (find_executor(config, *reference) for reference in used)))
     for path, executor in found.items():
         try:
             schema = import_executor(executor.kind).config_schema

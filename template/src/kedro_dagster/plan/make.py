@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
-from ..read.dagster_yml import JobOptions, KedroDagsterConfig, LoggerOptions
+from ..errors import KeyPath
+from ..read.dagster_yml import ExecutorOptions, JobOptions, KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from ..read.registry import failed_import
@@ -64,6 +65,9 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         parameters=parameters,
         hidden_parameters=hidden_names(parameters, project.hidden_parameters),
         sensors=project.config.sensors,
+        asset_executor=_executor_of(
+            project.config, ("assets", "executor"), project.config.assets.executor
+        ),
     )
 
 
@@ -156,7 +160,7 @@ def _plan_jobs(
             pipeline=pipeline,
             steps=steps,
             partitioning=partitioning,
-            executor=found[1] if (found := find_executor(config, name)) else None,
+            executor=_executor_of(config, ("jobs", name, "executor"), options.executor),
             runner=options.runner,
             schedule=_schedule_of(config, name),
             loggers=_loggers_of(config, options),
@@ -164,6 +168,13 @@ def _plan_jobs(
             tags=options.tags,
         )
     return jobs
+
+
+def _executor_of(
+    config: KedroDagsterConfig, path: KeyPath, executor: str | ExecutorOptions | None
+) -> ExecutorOptions | None:
+    found = find_executor(config, path, executor)
+    return found[1] if found else None
 
 
 def _schedule_of(config: KedroDagsterConfig, job: str) -> SchedulePlan | None:

@@ -210,6 +210,7 @@ class ProjectPlan:
         parameters: The value of ``parameters`` and of each ``params:`` name.
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
+        asset_executor: The executor of materialisations; ``None`` for Dagster's default.
     """
 
     project: ProjectSource
@@ -220,6 +221,7 @@ class ProjectPlan:
     parameters: Mapping[str, Any] = field(repr=False)
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
+    asset_executor: dagster_yml.ExecutorOptions | None = None
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:

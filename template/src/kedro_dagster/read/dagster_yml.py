@@ -17,6 +17,9 @@ from pydantic import (
 
 from . import values
 
+OPTION_SECTIONS = ("dev", "assets")
+"""The sections whose keys are options; those of any other are names of the user's choosing."""
+
 MULTIPROCESS = ("multiprocess", "multiprocess_executor")
 """The names of the executor that has workers."""
 
@@ -178,6 +181,12 @@ class JobOptions(Options):
     tags: dict[str, str] = Field(default_factory=dict)
 
 
+class AssetsOptions(Options):
+    """How assets are materialised outside of jobs."""
+
+    executor: ExecutorReference | None = None
+
+
 class RetryOptions(Options):
     """When a step that has failed is tried again: a ``dagster.RetryPolicy``, in seconds."""
 
@@ -221,6 +230,7 @@ class KedroDagsterConfig(Options):
     requires_helper: values.HelperVersion = ""
     dev: DevOptions = Field(default_factory=DevOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
+    assets: AssetsOptions = Field(default_factory=AssetsOptions)
     schedules: dict[values.DagsterName, ScheduleOptions] = Field(default_factory=dict)
     loggers: dict[str, LoggerOptions] = Field(default_factory=dict)
     nodes: dict[str, NodeOptions] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import Hints, KeyPath
-from .dagster_yml import KedroDagsterConfig
+from .dagster_yml import OPTION_SECTIONS, KedroDagsterConfig
 
 
 def parse_config(
@@ -36,7 +36,7 @@ def parse_config(
             mistakes.append((path, _message(detail, path, hints)))
         for path in places:
             section = content.get(path[0])
-            if len(path) > 1 and isinstance(section, dict) and path[0] != "dev":
+            if len(path) > 1 and isinstance(section, dict):
                 section.pop(path[1], None)
             else:
                 content.pop(path[0], None)
@@ -64,7 +64,7 @@ def _message(detail: ErrorDetails, path: KeyPath, hints: Hints) -> str:
     if kind == "literal_error":
         return f"{value!r} is not allowed. Allowed: {detail['ctx']['expected']}."
     if kind in ("model_type", "dict_type"):
-        names_are_own = len(path) == 1 and path != ("dev",)
+        names_are_own = len(path) == 1 and path[0] not in OPTION_SECTIONS
         keys = "" if names_are_own else f": {', '.join(map(repr, _allowed_keys(path)))}"
         return f"{value!r} is not valid here. Write keys with values{keys}."
     if kind == "value_error":

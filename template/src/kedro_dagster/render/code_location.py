@@ -7,12 +7,13 @@ from pathlib import Path
 
 import dagster as dg
 
+from ..doors.merge import gives_way
 from ..plan.make import make_plan
 from ..read.project import read_project
 from ..run.executor import with_kedro_hooks
 from ..run.resources import make_resources
 from .assets import CatalogTranslator
-from .jobs import PipelineTranslator
+from .jobs import PipelineTranslator, executor_definition
 from .ops import NodeTranslator
 from .sensors import new_partitions_sensor, pipeline_error_sensor
 
@@ -70,5 +71,8 @@ class KedroProjectTranslator:
             schedules=[self.pipelines.schedule(job) for job in jobs if job.schedule],
             sensors=[pipeline_error_sensor(plan), *watching],
             resources=make_resources(plan, self.catalog.asset_keys),
-            executor=with_kedro_hooks(dg.multi_or_in_process_executor, plan),
+            executor=gives_way(
+                executor_definition(plan.asset_executor, plan),
+                lambda other: with_kedro_hooks(other, plan),
+            ),
         )

@@ -49,7 +49,10 @@ class PipelineTranslator:
             },
         )
         return graph.to_job(
-            executor_def=self._executor(job.executor) if job.executor else None,
+            # One that dagster.yml chooses for materialisations is for these alone
+            executor_def=executor_definition(job.executor, self.plan)
+            if job.executor or self.plan.asset_executor
+            else None,
             tags=job.tags,
             logger_defs={
                 name: logger_definition(f"{job.name}.{name}", options)
@@ -90,10 +93,6 @@ class PipelineTranslator:
             run_config=None if definition else run_config,
             execution_fn=requests if definition else None,
         )
-
-    def _executor(self, options: ExecutorOptions) -> dg.ExecutorDefinition:
-        max_steps = options.max_steps_per_worker or float("inf")
-        return with_kedro_hooks(executor_definition(options), self.plan, max_steps)
 
     def _dependencies(self, job: JobPlan, step: StepPlan) -> dict[str, dg.IDependencyDefinition]:
         found: dict[str, dg.IDependencyDefinition] = {}
@@ -150,8 +149,17 @@ def _due_keys(
     return [dg.MultiPartitionKey(dict(parts)) for parts in product(*dimensions)]
 
 
-def executor_definition(options: ExecutorOptions) -> dg.ExecutorDefinition:
-    """Find an executor of ``dagster.yml`` and configure it."""
+def executor_definition(
+    options: ExecutorOptions | None, plan: ProjectPlan
+) -> dg.ExecutorDefinition:
+    """Make an executor of ``dagster.yml``, or Dagster's default, with Kedro's hooks around it."""
+    if options is None:
+        return with_kedro_hooks(dg.multi_or_in_process_executor, plan)
+    max_steps = options.max_steps_per_worker or float("inf")
+    return with_kedro_hooks(_configured(options), plan, max_steps)
+
+
+def _configured(options: ExecutorOptions) -> dg.ExecutorDefinition:
     definition = import_executor(options.kind)
 
     def options_of_run(_: Any) -> Mapping[str, Any]:
