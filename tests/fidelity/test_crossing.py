@@ -203,6 +203,17 @@ def test_the_ways_out_work(job: str, copy: Project, tmp_path: Path) -> None:
     assert written == ["6 rows"] * 2
 
 
+def test_jobs_that_pass_values_between_processes_are_told_before_any_run(copy: Project) -> None:
+    plan = copy.kedro("dagster", "plan").stdout.partition("\nWarnings\n")[2]
+    jobs = [line.partition(":")[0] for line in plan.splitlines() if "group_by: memory" in line]
+    assert jobs == ["  Job 'apart'", "  Job 'dicts_apart'", "  Job 'results'"]
+    assert "'table' (copy_mode: assign does not survive it)" in plan
+    loaded = copy.execute("in_process")
+    printed = " ".join((loaded.stdout + loaded.stderr).split())
+    assert printed.count("Job 'apart': ephemeral datasets") == 1
+    assert "Job 'together'" not in printed
+
+
 def test_run_result_is_read_by_an_io_manager_whose_resource_requires_another(
     copy: Project, tmp_path: Path
 ) -> None:

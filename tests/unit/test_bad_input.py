@@ -216,8 +216,8 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
         (
             "jobs: {all: {pipeline: {}, group_by: nodes}}",
             (
-                "jobs.all.group_by: 'nodes' is not allowed. Allowed: 'memory', 'namespace' or "
-                "'pipeline'."
+                "jobs.all.group_by: 'nodes' is not allowed. Allowed: 'memory', 'namespace', "
+                "'tag' or 'pipeline'."
             ),
         ),
         (

@@ -73,6 +73,7 @@ ALLOWED = {
     "_replace": "a public method of named tuples",
     "_exit": "a public function of os",
     "_exists": "Kedro's documentation has datasets implement it",
+    "_EPHEMERAL": "Kedro's documentation has datasets set it",
     "_SINGLE_PROCESS": "Kedro's documentation has datasets set it",
     "_already_active_mlflow": "kedro-mlflow's, which no door is for",
     "_last_saved_model_uri": "kedro-mlflow's, which no door is for",

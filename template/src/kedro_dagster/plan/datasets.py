@@ -69,6 +69,7 @@ def _plan_dataset(
         versioned=bool(entry.get("versioned")),
         metadata=metadata if isinstance(metadata, Mapping) else {},
         partitioning=partitioning,
+        stays="copy_mode: assign" if entry.get("copy_mode") == "assign" else "",
     )
 
 
@@ -111,6 +112,6 @@ def _kind_of_type(type_name: str) -> DatasetKind | str | None:
         return str(error).splitlines()[0].rstrip(":")
     if issubclass(dataset_class, CachedDataset):
         return None
-    if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)):
+    if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)) or dataset_class._EPHEMERAL:
         return DatasetKind.TRANSIENT
     return DatasetKind(getattr(dataset_class, "dagster_kind", "persisted"))

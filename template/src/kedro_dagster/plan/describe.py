@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .model import JobPlan, ProjectPlan, StepPlan, StepSettings
+from .preflight import preflight
 
 
 def describe(plan: ProjectPlan) -> str:
@@ -19,6 +20,8 @@ def describe(plan: ProjectPlan) -> str:
     ]
     if plan.external:
         lines += ["", f"Assets made elsewhere: {', '.join(plan.external)}"]
+    if warnings := list(preflight(plan)):
+        lines += ["", "Warnings", *(f"  {warning}" for warning in warnings)]
     return "\n".join(lines)
 
 

@@ -46,6 +46,7 @@ class DatasetPlan:
         versioned: Whether each run saves a version of its own.
         metadata: The ``metadata`` of its catalog entry.
         partitioning: Its partitions and their mappings, where it has any.
+        stays: What its catalog entry says by which its value cannot leave its process.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DatasetPlan:
     versioned: bool
     metadata: Mapping[str, Any]
     partitioning: Partitioning | None = None
+    stays: str = ""
 
     @property
     def persisted(self) -> bool:

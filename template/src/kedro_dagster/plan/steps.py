@@ -170,6 +170,11 @@ def group_nodes(
         by_name = {node.name: node for node in nodes}
         groups = pipeline.group_nodes_by("namespace")
         return [(group.name, tuple(by_name[name] for name in group.nodes)) for group in groups]
+    if group_by == "tag":
+        by_tags: dict[str, list[Node]] = defaultdict(list)
+        for node in nodes:
+            by_tags[" ".join(sorted(node.tags)) or f"{node.name} "].append(node)
+        return [(label.strip(), tuple(group)) for label, group in by_tags.items()]
     by_memory = group_by == "memory"
     found = group_by_memory(nodes, datasets) if by_memory else [(node,) for node in nodes]
     return [(group_label(group), group) for group in found]

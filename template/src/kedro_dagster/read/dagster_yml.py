@@ -23,7 +23,7 @@ OPTION_SECTIONS = ("dev", "assets")
 MULTIPROCESS = ("multiprocess", "multiprocess_executor")
 """The names of the executor that has workers."""
 
-GroupBy = Literal["memory", "namespace", "pipeline"]
+GroupBy = Literal["memory", "namespace", "tag", "pipeline"]
 
 
 class Options(BaseModel):

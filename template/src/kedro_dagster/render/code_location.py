@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
 import dagster as dg
 
+from ..doors.dagster import has_runs_to_come
 from ..doors.merge import gives_way
 from ..plan.make import make_plan
+from ..plan.preflight import preflight
 from ..read.project import read_project
 from ..run.executor import with_kedro_hooks
 from ..run.resources import make_resources
@@ -16,6 +19,8 @@ from .assets import CatalogTranslator
 from .jobs import PipelineTranslator, executor_definition
 from .ops import NodeTranslator
 from .sensors import new_partitions_sensor, pipeline_error_sensor
+
+logger = logging.getLogger(__name__)
 
 
 class KedroProjectTranslator:
@@ -61,6 +66,9 @@ class KedroProjectTranslator:
         plan, jobs = self.plan, self.plan.jobs.values()
         made = [self.nodes.assets(step) for step in plan.asset_steps.values()]
         watching = [new_partitions_sensor(plan, *named) for named in plan.sensors.items()]
+        if has_runs_to_come() is not False:
+            for warning in preflight(plan):
+                logger.warning(warning)
         self.project.hand_outlines_to_runs()
         longest = max((len(job.steps) for job in jobs), default=0) + len(plan.asset_steps)
         # Dagster goes along a chain of steps by recursion, and failed in one of 2,500
