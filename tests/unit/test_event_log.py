@@ -11,7 +11,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.test_utils import instance_for_test
 
 from kedro_dagster.run import event_log as module
-from kedro_dagster.run.event_log import EventLogHandler, event_log
+from kedro_dagster.run.event_log import EventLogHandler, event_log, in_batches
 
 logger = logging.getLogger("project")
 
@@ -236,6 +236,63 @@ def test_records_and_events_of_dagster_keep_their_order(monkeypatch: pytest.Monk
         entry.dagster_event_type.name if entry.dagster_event_type else entry.user_message
         for entry in entries[-6:]
     ] == ["STEP_START", "first", "second", "third", "STEP_OUTPUT", "STEP_SUCCESS"]
+
+
+def names_of(entries: Sequence[dg.EventLogEntry]) -> list[str]:
+    """Dagster's own events, and of log records what they say."""
+    return [
+        entry.dagster_event_type.name if entry.dagster_event_type else entry.user_message
+        for entry in entries
+    ]
+
+
+def test_what_only_the_ui_looks_at_is_written_with_the_start_and_the_end_of_its_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches, alone = [], []
+    prepare, store = (
+        SqliteEventLogStorage.prepare_insert_event_batch,
+        SqliteEventLogStorage.store_event,
+    )
+
+    def prepare_batch(storage: SqliteEventLogStorage, events: Sequence[dg.EventLogEntry]) -> Any:
+        batches.append(names_of(events))
+        return prepare(storage, events)
+
+    def store_one(storage: SqliteEventLogStorage, event: dg.EventLogEntry) -> None:
+        alone.extend(names_of([event]))
+        store(storage, event)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "prepare_insert_event_batch", prepare_batch)
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event", store_one)
+    monkeypatch.setattr(module, "BATCH_DELAY", 3600)
+    with instance_for_test() as home, in_batches(home):
+        entries = log_in_step(home, lambda: logger.info("at work"))
+    assert batches[-2:] == [
+        ["RESOURCE_INIT_STARTED", "RESOURCE_INIT_SUCCESS", "LOGS_CAPTURED", "STEP_START"],
+        ["at work", "STEP_OUTPUT", "STEP_SUCCESS"],
+    ]
+    assert names_of(entries)[-4:] == ["STEP_START", *batches[-1]]
+    assert not [name for name in alone if name.startswith("STEP_")]
+
+
+def test_the_end_of_a_step_that_cannot_be_written_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = SqliteEventLogStorage.store_event
+
+    def prepare_nothing(*_: object) -> None:
+        raise OSError("no such statement")
+
+    def store_no_end(storage: SqliteEventLogStorage, event: dg.EventLogEntry) -> None:
+        if names_of([event]) == ["STEP_SUCCESS"]:
+            raise OSError("the disk is full")
+        store(storage, event)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "prepare_insert_event_batch", prepare_nothing)
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event", store_no_end)
+    with instance_for_test() as home, in_batches(home), pytest.raises(OSError, match="disk"):
+        log_in_step(home, lambda: logger.info("at work"))
 
 
 def test_a_batch_that_cannot_be_written_is_written_one_by_one(

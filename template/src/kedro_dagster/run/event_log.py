@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from typing import Any
 from weakref import WeakSet
@@ -20,6 +20,22 @@ from ..doors.dagster import batch_writer, is_shown_by_dagster
 EVENT_LOG_LIMIT = 1_000  # records of a step that are shown: each takes a row of the database
 BATCH_DELAY = 0.1  # seconds that a record waits at the most: the UI shows a run as it goes
 BATCH_SIZE = 100  # records that one statement writes at the most
+
+_WAITS = {
+    None,  # a log record
+    dg.DagsterEventType.STEP_WORKER_STARTED,
+    dg.DagsterEventType.RESOURCE_INIT_STARTED,
+    dg.DagsterEventType.RESOURCE_INIT_SUCCESS,
+    dg.DagsterEventType.LOGS_CAPTURED,
+    dg.DagsterEventType.STEP_INPUT,
+    dg.DagsterEventType.LOADED_INPUT,
+    dg.DagsterEventType.HANDLED_OUTPUT,
+    dg.DagsterEventType.STEP_OUTPUT,
+}
+"""What may wait: it is for the UI only."""
+
+_ENDS_WAIT = {dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_SUCCESS}
+"""What is written with all that waits: before a node can crash, and before a step ends."""
 
 _here = threading.local()  # whether the thread is writing to the event log
 
@@ -73,7 +89,7 @@ def event_log(
     for logger in loggers:
         logger.addHandler(handler)
     try:
-        with _batches_of(instance) or nullcontext():
+        with in_batches(instance):
             yield
     finally:
         for logger in loggers:
@@ -93,10 +109,10 @@ def _is_dagster(of: logging.Logger | logging.LogRecord) -> bool:
 
 
 class _Batches:
-    """Stands before a storage of events, and writes several log records in one transaction.
+    """Stands before a storage of events, and writes several records in one transaction.
 
-    For each record, Dagster makes a connection and a commit: 4 ms in memory and more on a disk,
-    for the five or six that Kedro logs of a node.
+    For each, Dagster makes a connection and a commit: 4 ms in memory and more on a disk, for the
+    five or six that Kedro logs of a node, and for Dagster's own.
     """
 
     def __init__(self, storage: Any, write: Callable[[Sequence[dg.EventLogEntry]], None]) -> None:
@@ -116,17 +132,21 @@ class _Batches:
 
     def __exit__(self, *_: object) -> None:
         self._users -= 1
-        self.flush()
+        if not self._users:
+            self.flush()
 
     def store(self, event: dg.EventLogEntry) -> None:
         """Keep a log record for a moment; of Dagster's own events, keep the order."""
+        kind = event.dagster_event_type if event.is_dagster_event else None
         in_fork = os.getpid() != self._process  # by a node, and may end at any time
-        if event.is_dagster_event or in_fork or not self._users:
+        if in_fork or not self._users or kind not in _WAITS | _ENDS_WAIT:
             self.flush()
             self._store_one(event)
             return
         self._waiting.append(event)
-        if self._timer is None:
+        if kind in _ENDS_WAIT:
+            self.flush()
+        elif self._timer is None:
             self._timer = threading.Timer(BATCH_DELAY, self.flush)
             self._timer.daemon = True
             self._timer.start()
@@ -151,20 +171,24 @@ class _Batches:
         try:
             self._write_at_once(events)
         except Exception:  # noqa: BLE001  # which the other way tells of
+            failed = None
             for event in events:
                 try:
                     self._store_one(event)
-                except Exception:  # noqa: BLE001  # as every handler of logging does
-                    traceback.print_exc()
+                except Exception as error:  # noqa: BLE001
+                    traceback.print_exc()  # of a log record, as every handler of logging does
+                    failed = error if event.is_dagster_event else failed
+            if failed:  # as without batches
+                raise failed from None
 
 
 _all: WeakSet[_Batches] = WeakSet()
 
 
-def _batches_of(instance: dg.DagsterInstance) -> _Batches | None:
-    """What stands before the event log of an instance, where that is in a database."""
+def in_batches(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
+    """Write to the event log of an instance in batches meanwhile, where that is in a database."""
     if (found := batch_writer(instance)) is None:
-        return None
+        return nullcontext()
     before = getattr(found[0].store_event, "__self__", None)
     return before if isinstance(before, _Batches) else _Batches(*found)
 

@@ -17,7 +17,7 @@ from ..doors.kedro import datasets_in
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
 from ..read.credentials import redacted_errors
-from .event_log import event_log
+from .event_log import event_log, in_batches
 from .forking import ProcessState, reasons_not_to_fork
 from .hooks import PipelineHooks, pipeline_hooks
 from .identity import identity_of, lost_with, new_identity, state_of_hooks, tags_of
@@ -180,7 +180,8 @@ class KedroExecutor(dg.Executor):
         self, context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         refuse_threads(self.inner)
-        return self.inner.execute(self._inner_context(context), execution_plan)
+        with in_batches(context.instance):
+            yield from self.inner.execute(self._inner_context(context), execution_plan)
 
     def _inner_context(self, context: PlanOrchestrationContext) -> PlanOrchestrationContext:
         tags = tags_of(context.instance, context.run_id)  # so that no step asks for them

@@ -12,6 +12,7 @@ import dagster as dg
 
 from ..doors import kedro as kedro_door
 from ..doors.dagster import StepExecutor, send_events
+from .event_log import in_batches
 from .kedro_run import KedroRun, continue_run, kept_run
 from .workers import Note
 
@@ -37,7 +38,7 @@ class StepRunner:
         if self.run:
             continue_run(self.dagster_run_id, self.run)
         # Its own instance, and so connections of its own to the database
-        with dg.DagsterInstance.from_ref(self.instance) as instance:
+        with dg.DagsterInstance.from_ref(self.instance) as instance, in_batches(instance):
             logs: Any = instance.compute_log_manager
             if hasattr(logs, "leave_terminal"):  # which is ours, see compute_logs
                 logs.leave_terminal()
