@@ -140,6 +140,8 @@ class JobPlan:
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
+        max_concurrent_runs: How many of its runs may go on at a time.
+        when_busy: What becomes of another run: ``queue`` or ``skip``.
     """
 
     name: str
@@ -153,6 +155,8 @@ class JobPlan:
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    max_concurrent_runs: int | None = None
+    when_busy: str = "queue"
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
@@ -213,6 +217,7 @@ class ProjectPlan:
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
+        one_writer: Whether steps that write the same dataset take turns, in all runs.
     """
 
     project: ProjectSource
@@ -224,6 +229,7 @@ class ProjectPlan:
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
     asset_executor: dagster_yml.ExecutorOptions | None = None
+    one_writer: bool = False
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:

@@ -26,6 +26,7 @@ from .launched import check_start_method
 from .processes import PRELOADED, preload, start_method_of_workers
 from .selection import RunOptions, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
+from .turns import turn_of_run
 from .worker_processes import ForkedProcesses, FreshProcesses, WorkerProcesses
 from .worker_steps import StepRunner
 from .workers import Note, Workers
@@ -94,6 +95,12 @@ class KedroExecutor(dg.Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
+        with turn_of_run(self.plan, plan_context):
+            yield from self._execute(plan_context, execution_plan)
+
+    def _execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
         context, instance, run_id = plan_context, plan_context.instance, plan_context.run_id
         steps = {
             key: dagster_door.outputs_to_make(execution_plan.get_step_by_key(key).step_outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -39,6 +39,7 @@ from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
 from .timeouts import time_limit
 from .transient import Transient
+from .turns import turn_to_write
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,11 @@ class StepBody:
         told, in_mlflow = _failure_told(run, key), in_mlflow_run(run, instance, context.run_id)
         timeout = step.settings.timeout
         limit = time_limit(key, timeout) if timeout else nullcontext()
-        with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
+        turn: AbstractContextManager[None] = nullcontext()
+        if self.plan.one_writer:
+            targets = self._written(nodes, planned, keys, instance)
+            turn = turn_to_write(self.plan, context, key, targets)
+        with redacted_errors(), event_log(context.log, instance), told, in_mlflow, turn, limit:
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
@@ -143,6 +148,19 @@ class StepBody:
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
+
+    def _written(
+        self, nodes: Nodes, planned: Scopes | None, keys: Sequence[str], instance: Any
+    ) -> Iterator[str]:
+        """What nodes write that others may write too: datasets, or their partitions."""
+        for node in nodes:
+            scopes = planned or partitions_for_node(node, self.plan.datasets, keys, instance)
+            for name in data_outputs(node):
+                dataset = self.plan.datasets[name]
+                if dataset.kind is DatasetKind.PARTITIONED and name in scopes:
+                    yield from (f"{name}/{key}" for key in scopes[name].keys)
+                elif dataset.kind is DatasetKind.PERSISTED and not dataset.versioned:
+                    yield name
 
     def _find_models(self, context: dg.OpExecutionContext, nodes: Nodes) -> None:
         run: KedroRun = context.resources.kedro
