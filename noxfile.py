@@ -1,4 +1,7 @@
-"""The sessions of this repository: `nox` runs lint, types and tests; `nox -l` lists others."""
+"""The sessions of this repository: `nox` runs lint, types and the tests that tell most.
+
+`nox -s everything` runs all that CI does; `nox -l` lists the sessions.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,22 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 REPOSITORY = Path(__file__).parent
 DEMO_HOME = ".dagster-demo"  # the Dagster instance of a demo, which also marks its folder
+PARALLEL = ("--numprocesses=auto", "--dist=loadgroup")
+# The tests that tell most, in the minutes that a newcomer gives them
+QUICK = [
+    "tests/doors",
+    "tests/fidelity/test_fidelity.py",
+    "tests/partitions/test_fan_out.py",
+    "tests/template/test_update.py",
+    "tests/test_example.py",
+    "tests/unit",
+]
 FAULTS = "tests/fidelity/test_fault_points.py"
 COMPAT_TESTS = ["tests/fidelity", "tests/unit", "tests/template/test_augment.py"]
 # Of those that are compiled, the oldest may be too old for the Python: then the oldest that fits.
 COMPILED = ("matplotlib", "numpy", "pandas", "pydantic-core")
 OLDEST = ("--resolution=lowest-direct", *(f"--only-binary={name}" for name in COMPILED))
+COMPAT = [f"compat({one})" for one in ("3.10-oldest", "3.13-newest", "3.14-newest")]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -58,26 +72,27 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments go to pytest, such as `-m "not slow"`."""
+    """Run the tests that tell most; arguments go to pytest, such as the path of any other."""
     install_groups(session, "test")
-    pytest = ("pytest", "--durations=15")
     session.env.update(fast_processes())
-    if session.posargs:
-        session.run(*pytest, *session.posargs)
-        return
-    # One server serves all of tests/live, and its runs take all cores: not in several workers.
-    session.run(*pytest, "tests/live")
-    apart = ("live", "integration", "executors", "production")
-    ignored = (f"--ignore={path}" for path in (FAULTS, *(f"tests/{name}" for name in apart)))
-    session.run(*pytest, "--numprocesses=auto", "--dist=loadgroup", *ignored)
+    run_tests(session, *(session.posargs or (*PARALLEL, *QUICK)))
 
 
 @nox.session
-def faults(session: nox.Session) -> None:
-    """Run the tests in which a process is killed at each place where it can die."""
+def slow(session: nox.Session) -> None:
+    """Run the tests that `tests` leaves out, for which its packages are enough."""
     install_groups(session, "test")
     session.env.update(fast_processes())
-    session.run("pytest", "--durations=5", "--numprocesses=auto", FAULTS, *session.posargs)
+    # One server serves all of tests/live, and its runs take all cores: not in several workers.
+    run_tests(session, "tests/live")
+    apart = ("live", "integration", "executors", "production")
+    ignored = (*(f"tests/{name}" for name in apart), *QUICK)
+    run_tests(session, *PARALLEL, *(f"--ignore={path}" for path in ignored))
+
+
+def run_tests(session: nox.Session, *arguments: str) -> None:
+    """Run pytest, and say what took longest."""
+    session.run("pytest", "--durations=15", *arguments)
 
 
 @nox.session
@@ -120,10 +135,50 @@ def compat(session: nox.Session, versions: str) -> None:
     session.install(*options, *nox.project.dependency_groups(PYPROJECT, "copier", "example"))
     install_groups(session, "pytest", "threads")
     session.env.update(fast_processes(), KEDRO_DAGSTER_VERSIONS=versions)
-    slow = (FAULTS, "tests/unit/test_many_mistakes.py")
-    others = (f"--ignore={file}" for file in slow)  # and do not depend on versions
-    tests = session.posargs or (*COMPAT_TESTS, *others, "-k", "not augment or runs_in_dagster")
+    tests = session.posargs or (
+        *COMPAT_TESTS,
+        *(f"--ignore={FAULTS}", "-k", "not augment or runs_in_dagster"),  # which depend on none
+    )
     session.run("pytest", "--numprocesses=auto", "--dist=loadgroup", "--durations=5", *tests)
+
+
+@nox.session(venv_backend="none")
+def everything(session: nox.Session) -> None:
+    """Run all sessions that test something, as CI does."""
+    # One name at a time, as they are here: those of `compat` carry their versions
+    for name in (
+        "lint",
+        "types",
+        "docs",
+        "tests",
+        "slow",
+        "mlflow",
+        "executors",
+        "production",
+        *COMPAT,
+    ):
+        session.notify(name)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site in `site/`; a link that leads nowhere fails."""
+    install_groups(session, "docs")
+    session.run("mkdocs", "build", "--strict", "--quiet")
+
+
+@nox.session
+def schema(session: nox.Session) -> None:
+    """Write the JSON schema of dagster.yml anew; it knows the options of all executors."""
+    install_groups(session, "executors")
+    session.run("python", "helpers/schema.py", env={"PYTHONPATH": "template/src"})
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Check that a version can be released, and tag it: `nox -s release -- 0.1.0`."""
+    install_groups(session, "copier")
+    session.run("python", "helpers/release.py", *session.posargs)
 
 
 @nox.session

@@ -14,6 +14,7 @@ import pytest
 from kedro_dagster import KedroProjectTranslator
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.describe import describe
+from kedro_dagster.read.partition_keys import PartitionScope
 from kedro_dagster.run import turns
 from projects import Project, make_project
 
@@ -231,11 +232,11 @@ def test_a_sensor_starts_as_many_runs_as_may_go_on(
 
 
 def test_partitions_are_written_by_one_at_a_time_each(kedro: KedroProjectTranslator) -> None:
-    body = kedro.nodes._body
     (slow,), (parts,) = (kedro.plan.jobs[job].pipeline.nodes for job in ("skip", "parts"))
-    assert list(body._written([slow], None, [], None)) == ["one", "two"]  # type: ignore[arg-type]
-    written = body._written([parts], None, ["a", "b"], None)  # type: ignore[arg-type]
-    assert list(written) == ["parts/a", "parts/b"]
+    assert list(turns._written(kedro.plan, (slow,), {})) == ["one", "two"]
+    scopes = {"keys": {"parts": PartitionScope(("a", "b"))}}
+    assert list(turns._written(kedro.plan, (parts,), scopes)) == ["parts/a", "parts/b"]
+    assert list(turns._written(kedro.plan, (parts,), {})) == ["parts"]  # partitions: all
 
 
 def test_dagsters_queue_is_told_of_runs_that_wait(kedro: KedroProjectTranslator) -> None:

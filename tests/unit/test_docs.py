@@ -22,7 +22,6 @@ from projects import REPOSITORY
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
-    REPOSITORY / "helpers" / "README.md",
 ]
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 SECTIONS = set(KedroDagsterConfig.model_fields)

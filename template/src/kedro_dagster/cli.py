@@ -10,8 +10,10 @@ import os
 import runpy
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.cli.project import run
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["cli", "dagster_group", "run"]
 
 _NOT_SUPERSEDED = "Function `dev_command`"  # 'dg dev' starts the same, but wants a dg.toml
+
+_OPTIONS_OF_KEDRO = {
+    *("env", "pipeline", "pipelines", "tags", "node_names", "from_nodes", "to_nodes"),
+    *("from_inputs", "to_outputs", "namespaces", "params", "load_versions"),
+}
+"""The options that ``kedro dagster run`` has from ``kedro run``, of those that this Kedro knows."""
 
 _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
@@ -84,14 +92,70 @@ def dev(
     for key, value in {**project.config.dev.model_dump(), **given}.items():
         sys.argv += [f"--{key.replace('_', '-')}", str(value)]
     sys.argv += arguments
-    os.environ["DAGSTER_HOME"] = str(dagster_home(project.path))
-    if project.env:
-        os.environ["KEDRO_ENV"] = project.env
-    os.chdir(project.path)
+    _use_project(metadata, project.env)
     warnings.filterwarnings("ignore", _NOT_SUPERSEDED)
     logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
     # In this process, which has imported Dagster to check the project
     runpy.run_module("dagster", run_name="__main__", alter_sys=True)
+
+
+@dagster_group.command(name="run")
+@click.argument("job", required=False)
+@click.option("--executor", help="Where the steps run: an executor of dagster.yml or of Dagster.")
+@click.option(
+    "--partition",
+    metavar="KEY|START...END",
+    help="The only partitions to run; of a job that runs one at a time, a run for each.",
+)
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on with a run that failed, by how its id begins; the last one if none is given.",
+)
+@click.pass_obj
+def run_job(
+    metadata: ProjectMetadata,
+    /,
+    *,
+    env: str | None,
+    job: str | None,
+    executor: str | None,
+    partition: str | None,
+    resume: str | None,
+    **options: Any,
+) -> None:
+    """Run a job here, without a server, and record the run for Dagster's UI.
+
+    JOB is one of dagster.yml: the only one, or the one of the pipeline __default__, if none is
+    given. The options of 'kedro run' change which nodes it runs; without JOB, they make a job.
+
+    \b
+    kedro dagster run
+    kedro dagster run training --params learning_rate=0.1
+    kedro dagster run --pipelines reporting --from-nodes plot_demand
+    kedro dagster run daily --partition 2026-11-01...2026-11-07
+    kedro dagster run training --resume
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins so
+    with _mistakes_told():
+        _use_project(metadata, env)
+        # Dagster takes seconds to import, and Kedro imports this module for every command
+        from .versions import check_installed  # noqa: PLC0415
+
+        check_installed()
+        import dagster as dg  # noqa: PLC0415
+
+        from .run_command import Request, run_job  # noqa: PLC0415
+
+        logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
+        request = Request(job, partition, executor, resume, options)
+        with dg.DagsterInstance.get() as instance:
+            went_well = run_job(instance, request, str(metadata.project_path), env)
+    sys.exit(not went_well)
+
+
+run_job.params += [option for option in run.params if option.name in _OPTIONS_OF_KEDRO]
 
 
 @dagster_group.command()
@@ -117,12 +181,27 @@ def dagster_home(project_path: Path) -> Path:
     return folder
 
 
+def _use_project(metadata: ProjectMetadata, env: str | None) -> None:
+    """Let what Dagster loads in this process, and in its children, be this project."""
+    os.environ["DAGSTER_HOME"] = str(dagster_home(metadata.project_path))
+    if env:
+        os.environ["KEDRO_ENV"] = env
+    os.chdir(metadata.project_path)
+
+
 def _translate(metadata: ProjectMetadata, env: str | None) -> KedroProjectTranslator:
-    try:
+    with _mistakes_told():
         # Dagster takes seconds to import, and Kedro imports this module for every command
         from . import KedroProjectTranslator  # noqa: PLC0415
 
         return KedroProjectTranslator(metadata.project_path, env=env)
+
+
+@contextmanager
+def _mistakes_told() -> Iterator[None]:
+    """Print the message of a mistake, and end."""
+    try:
+        yield
     except KedroDagsterError as error:
         click.secho(str(error), fg="red", err=True)
         sys.exit(1)

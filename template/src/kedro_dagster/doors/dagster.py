@@ -116,7 +116,8 @@ class StepExecutor:
         """Run a step and give its events; the state is what is known of earlier attempts."""
         dagster = _step_functions()
         yield dg.DagsterEvent.step_worker_started(
-            dagster.create_context_free_log_manager(instance, self.run),
+            # Without loggers: the event log has it, and no terminal wants it
+            dg.DagsterLogManager.create(loggers=[], instance=instance, dagster_run=self.run),
             self.run.job_name,
             message=f'Executing step "{step_key}" in a worker.',
             metadata={"pid": dg.MetadataValue.text(str(os.getpid()))},
@@ -162,7 +163,6 @@ def child_process_done(pid: int) -> Any:
 
 def _step_functions() -> SimpleNamespace:
     from dagster._core.execution.api import create_execution_plan, execute_plan_iterator
-    from dagster._core.execution.context_creation_job import create_context_free_log_manager
     from dagster._core.execution.plan.plan import ExecutionPlan
     from dagster._core.system_config.objects import ResolvedRunConfig
 
@@ -170,7 +170,6 @@ def _step_functions() -> SimpleNamespace:
         create_execution_plan=create_execution_plan,
         build_subset_plan=ExecutionPlan.build_subset_plan,
         execute_plan_iterator=execute_plan_iterator,
-        create_context_free_log_manager=create_context_free_log_manager,
         resolve=ResolvedRunConfig.build,
     )
 
@@ -221,7 +220,7 @@ def heed_interrupts() -> AbstractContextManager[None] | None:
 def mapping_between(
     given: dg.PartitionMapping | None,
     upstream: dg.PartitionsDefinition[str],
-    downstream: dg.PartitionsDefinition[str],
+    downstream: dg.PartitionsDefinition[str] | None,
 ) -> dg.PartitionMapping:
     """The mapping that is given, or else the one that Dagster infers for assets."""
     if given is not None:

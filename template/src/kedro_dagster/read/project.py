@@ -24,6 +24,7 @@ from kedro.utils import find_kedro_project
 
 from ..doors import quiet
 from ..errors import KeyPath, ProjectNotFoundError
+from .ad_hoc import add_job_asked_for
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
 from .hidden import hidden_paths
@@ -86,6 +87,7 @@ def read_project(
     loader = make_loader(source.conf_source, source.env)
     raw_config, files = read_dagster_yml(loader, path)
     config, mistakes = parse_config(raw_config)
+    config = add_job_asked_for(config)
     wanted = pipelines_of_jobs(config)
     pipelines, import_failures = load_outlines(package), dict[str, str]()
     if not wanted <= pipelines.keys():

@@ -27,6 +27,7 @@ from .processes import PRELOADED, preload, start_method_of_workers
 from .selection import RunOptions, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
 from .turns import turn_of_run
+from .watching import watched
 from .worker_processes import ForkedProcesses, FreshProcesses, WorkerProcesses
 from .worker_steps import StepRunner
 from .workers import Note, Workers
@@ -95,8 +96,9 @@ class KedroExecutor(dg.Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
+        events = self._execute(plan_context, execution_plan)
         with turn_of_run(self.plan, plan_context):
-            yield from self._execute(plan_context, execution_plan)
+            yield from watched(plan_context, execution_plan, events)
 
     def _execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
@@ -131,6 +133,8 @@ class KedroExecutor(dg.Executor):
             for event in self._execute_nodes(context, execution_plan, hooks, before):
                 if event.is_step_failure and hooks.failure is None:
                     hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
+                elif event.is_step_success:
+                    run.steps_done.add(str(event.step_key))
                 yield event
             if hooks.failure is None:
                 find_results(context, run, selection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import dagster as dg
 from kedro import __version__ as kedro_version
 
 from ..doors import kedro as kedro_door
+from ..doors.kedro_runner import suggest_resume
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
 from ..read.credentials import redacted_errors
@@ -17,9 +19,12 @@ from . import mlflow_run
 from .event_log import event_log
 from .identity import close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
+from .partitions import check_partitions
 from .run_state import HookChanges, changes_of_hooks
-from .selection import RunOptions, RunSelection, planned_steps, select_nodes
+from .selection import RunOptions, RunSelection, planned_steps, select_nodes, skipped_steps
 from .transient import Release
+
+logger = logging.getLogger(__name__)
 
 
 class PipelineHooks:
@@ -29,7 +34,9 @@ class PipelineHooks:
         self.run = run
         self.selection = selection
         self.failure: BaseException | None = None
+        self.began = False
         self.ended = False
+        self.left: set[str] = set()
         self.changes = HookChanges()
         """What ``before_pipeline_run`` has changed."""
 
@@ -47,6 +54,7 @@ class PipelineHooks:
                 raise
         run.mlflow_joined = True
         tags = mlflow_run.opened(run.hook_manager)
+        run.tags = {**run.tags, **tags}
         if run.single_process:
             run.release = Release(self.selection)
         return tags
@@ -63,11 +71,11 @@ class PipelineHooks:
 
     def end_after(self, steps: Iterable[str]) -> None:
         """End by itself when the last of these steps has run."""
-        left = set(steps)
+        self.left = set(steps)
 
         def step_done(step_key: str) -> None:
-            left.discard(step_key)
-            if not left:
+            self.left.discard(step_key)
+            if not self.left:
                 self.end()
 
         self.run.on_step_done = step_done
@@ -82,6 +90,26 @@ class PipelineHooks:
         """Call the hook for a run that failed, in whatever process."""
         with mlflow_run.closing(self.run.hook_manager, "FAILED"):
             self.run.hook_manager.hook.on_pipeline_error(error=error, **self._arguments())
+
+    def say_how_to_go_on(self, dagster_run_id: str) -> None:
+        """Log of a run that failed what Kedro logs of one, and what it is in Dagster."""
+        job, run = self.selection.job, self.run
+        # Kedro says nothing of a run that was cancelled, and a runner has done so itself
+        if job and not job.runner and isinstance(self.failure, Exception):
+            left = {
+                node.name
+                for step, node in self.selection.tasks
+                if step and step not in run.steps_done and (step, node.name) not in run.nodes_done
+            }
+            pipeline = self.selection.pipeline
+            done = [node for node in pipeline.nodes if node.name not in left]
+            suggest_resume(pipeline, done, run.catalog)
+        if dagster_run_id:
+            logger.warning(
+                "In Dagster, re-execute this run from failure, in its UI or by `kedro dagster run "
+                "--resume %s`: that runs what has not run, and makes again what was in memory.",
+                dagster_run_id,
+            )
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -140,7 +168,9 @@ def pipeline_hooks(
         else:
             open_hooks(instance, dagster_run_id, hooks.before_pipeline_run())
     try:
+        check_partitions(run.plan, selection, instance, dagster_run_id)
         run.check_inputs_and_build(selection)
+        hooks.began = True
         with publish_run(dagster_run_id, run):
             yield hooks
     except GeneratorExit:
@@ -156,6 +186,8 @@ def _end(hooks: PipelineHooks, instance: dg.DagsterInstance, dagster_run_id: str
     with event_log(log, instance), ExitStack() as stack:
         stack.callback(close_hooks, instance, dagster_run_id)
         stack.callback(hooks.end)
+        if hooks.failure and hooks.began and not hooks.ended:
+            stack.callback(hooks.say_how_to_go_on, "" if instance.is_ephemeral else dagster_run_id)
         if hooks.failure:  # the sensor is not to call on_pipeline_error again, if it is killed
             close_hooks(instance, dagster_run_id)
 
@@ -189,7 +221,8 @@ def open_alone(
         finally:
             if not hooks.ended:  # nobody tells a resource why it is closed
                 early = StepFailedError("The run ended early.")
-                hooks.failure = next(iter(run.errors.values()), early)
+                if run.errors or hooks.left - skipped_steps(instance, run_id):
+                    hooks.failure = next(iter(run.errors.values()), early)
                 _end(hooks, instance, run_id, log)
 
 
@@ -199,6 +232,7 @@ def in_mlflow_run(
 ) -> Iterator[None]:
     """Let nodes write to the MLflow run, whichever process has opened it."""
     joined = join_mlflow(run, instance, dagster_run_id)
+    run.mlflow = mlflow_run.told_of_run(run.hook_manager, run.tags)
     try:
         yield
     finally:

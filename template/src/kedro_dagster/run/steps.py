@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import dagster as dg
 from kedro.io import MemoryDataset
@@ -25,25 +25,26 @@ from ..plan.model import (
     Nodes,
     ProjectPlan,
     StepPlan,
-    data_outputs,
     is_parameter,
 )
 from ..plan.parameters import assign, overrides
 from ..plan.partitions import partitions_for_node
 from ..plan.runners import make_runner
 from ..read.credentials import redacted_errors
-from ..read.partition_keys import PartitionScope
 from . import mlflow_run
 from .event_log import event_log
+from .facts import ROWS
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
+from .partitions import Scopes, has_partitions, in_scope, saved_keys, without_data
 from .timeouts import time_limit
 from .transient import Transient
 from .turns import turn_to_write
+from .watch import watching
 
 logger = logging.getLogger(__name__)
 
-Scopes: TypeAlias = Mapping[str, PartitionScope]  # what a node may touch, by dataset
+_PARTITIONS_TOLD = 100  # of which Dagster lists all for each
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class StepBody:
         run: KedroRun = context.resources.kedro
         run.job_resources = context.job_def.resource_defs
         _stop_after_failure(context)
+        job = self.plan.jobs[context.job_name]
         skipped = run.skips(step, context.job_name)
         if skipped:
             context.log.info("The partitions of this step are not among those of the run.")
@@ -74,7 +76,6 @@ class StepBody:
                     run.put(self.plan.by_identifier[identifier].name, value)
             nodes = step.nodes
             if any(value is Transient.LOST for value in inputs.values()):
-                job = self.plan.jobs[context.job_name]
                 nodes = (*self.plan.nodes_to_recover(job, [step]), *nodes)
             # A nothing dataset is recorded once, by the step that waits for those of all keys
             kinds = {name: self.plan.datasets[name].kind for name in step.outputs if step.keys}
@@ -85,7 +86,11 @@ class StepBody:
                 for name, scope in step.scopes.items()
             }
             keys = [context.partition_key] if context.has_partition_key else []
-            self._run_nodes(step, context, nodes, keys, nothing, planned=planned)
+            made = self._run_nodes(
+                step, context, nodes, keys, nothing, whole=job.whole, planned=planned
+            )
+            if made is None:
+                return
         for name in step.outputs:
             dataset, value = self.plan.datasets[name], None
             if step.nodes and not skipped and not dataset.persisted:
@@ -99,12 +104,33 @@ class StepBody:
         context.resources.kedro.job_resources = context.job_def.resource_defs
         wanted = {self.plan.by_identifier[name].name for name in context.selected_output_names}
         selected = [name for name in asset_step.upstream if name in wanted]
-        keys = context.partition_keys if asset_step.partitioning else ()
-        nodes = asset_step.nodes_for(selected)
-        self._run_nodes(asset_step.step, context, nodes, keys, wanted)
+        of_partitions = asset_step.partitioning and has_partitions(context.run.tags)
+        keys = context.partition_keys if of_partitions else ()
+        nodes, whole = asset_step.nodes_for(selected), asset_step.whole
+        made = self._run_nodes(asset_step.step, context, nodes, keys, wanted, whole=whole)
+        if made is None:
+            return
         for name in selected:
-            where = context.resources.kedro.location(name, keys[0] if len(keys) == 1 else None)
-            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=where)
+            dataset = self.plan.datasets[name]
+            if dataset.partitioning and len(made[name]) < len(keys):
+                self._record_some(context, name, made[name], len(keys))
+                continue
+            several = dataset.partitioning and len(keys) > 1
+            key = keys[0] if dataset.partitioning and len(keys) == 1 else None
+            told = _told_of(context, name, key)
+            if several:
+                told.pop(ROWS, None)  # it would be told of each
+                self._tell_of_partitions(context, name, keys)
+            yield dg.Output(None, dataset.identifier, metadata=told)
+
+    def _tell_of_partitions(
+        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str]
+    ) -> None:
+        """Tell of each partition what is known, where a run makes several of an asset."""
+        step = context.get_step_execution_context()
+        for key in keys if len(keys) <= _PARTITIONS_TOLD else ():
+            told = context.resources.kedro.facts.of(name, key)
+            step.add_asset_metadata(told, self.asset_keys[name], key)
 
     def _run_nodes(
         self,
@@ -114,11 +140,14 @@ class StepBody:
         keys: Sequence[str],
         recorded: Collection[str],
         *,
+        whole: Collection[str],
         planned: Scopes | None = None,
-    ) -> None:
+    ) -> dict[str, tuple[str, ...]] | None:
         """Run nodes in order, and record what they save, but for what Dagster itself records.
 
-        They may touch the partitions that are planned, or else those that belong to some keys.
+        They may touch the partitions that are planned, or else those that belong to some keys;
+        those that are whole touch any, as in ``kedro run``. Give the partition keys that they make
+        of each dataset, or ``None`` where they are skipped because there is no data.
         """
         run: KedroRun = context.resources.kedro
         instance, key = context.instance, context.get_step_execution_context().step.key
@@ -126,41 +155,44 @@ class StepBody:
         told, in_mlflow = _failure_told(run, key), in_mlflow_run(run, instance, context.run_id)
         timeout = step.settings.timeout
         limit = time_limit(key, timeout) if timeout else nullcontext()
-        turn: AbstractContextManager[None] = nullcontext()
-        if self.plan.one_writer:
-            targets = self._written(nodes, planned, keys, instance)
-            turn = turn_to_write(self.plan, context, key, targets)
-        with redacted_errors(), event_log(context.log, instance), told, in_mlflow, turn, limit:
+        made: dict[str, tuple[str, ...]] = {}
+        with (
+            redacted_errors(),
+            event_log(context.log, instance),
+            told,
+            in_mlflow,
+            ExitStack() as stack,
+        ):
+            run.facts.forget()  # what an earlier attempt has saved
+            scopes = {
+                node.name: planned or partitions_for_node(node, self.plan.datasets, keys, instance)
+                for node in nodes
+                if node.name not in whole
+            }
+            reasons = (without_data(run, one, scopes.get(one.name, {}), nodes) for one in nodes)
+            if reason := next(filter(None, reasons), None):
+                context.log.info(f"This step is skipped, with what depends on it alone: {reason}.")
+                run.step_done(key)
+                return None
+            stack.enter_context(turn_to_write(self.plan, context, nodes, scopes))
+            stack.enter_context(limit)
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
             options = self.plan.runner_options(context.job_name)
-            with _parameters(run, nodes, changed):
+            with _parameters(run, nodes, changed), watching(run):
                 if options:
                     record = partial(self._record, context, scopes={}, recorded=recorded)
                     _run_by(make_runner(options), run, key, nodes, record)
                 else:
                     for node in nodes:
-                        datasets = self.plan.datasets
-                        scopes = planned or partitions_for_node(node, datasets, keys, instance)
-                        _run_node(run, key, node, scopes)
-                        self._record(context, node, scopes, recorded)
+                        own = scopes.get(node.name, {})
+                        _run_node(run, key, node, own)
+                        made |= self._record(context, node, own, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
-
-    def _written(
-        self, nodes: Nodes, planned: Scopes | None, keys: Sequence[str], instance: Any
-    ) -> Iterator[str]:
-        """What nodes write that others may write too: datasets, or their partitions."""
-        for node in nodes:
-            scopes = planned or partitions_for_node(node, self.plan.datasets, keys, instance)
-            for name in data_outputs(node):
-                dataset = self.plan.datasets[name]
-                if dataset.kind is DatasetKind.PARTITIONED and name in scopes:
-                    yield from (f"{name}/{key}" for key in scopes[name].keys)
-                elif dataset.kind is DatasetKind.PERSISTED and not dataset.versioned:
-                    yield name
+        return made
 
     def _find_models(self, context: dg.OpExecutionContext, nodes: Nodes) -> None:
         run: KedroRun = context.resources.kedro
@@ -173,13 +205,40 @@ class StepBody:
 
     def _record(
         self, context: dg.OpExecutionContext, node: Node, scopes: Scopes, recorded: Collection[str]
+    ) -> dict[str, tuple[str, ...]]:
+        run, made = context.resources.kedro, dict[str, tuple[str, ...]]()
+        run.facts.node_done(node)
+        for variant in node.outputs:
+            name = strip_transcoding(variant)
+            dataset = self.plan.datasets[name]
+            if dataset.partitioning:
+                made[name] = saved_keys(run, variant, scopes.get(name), context.instance)
+            if dataset.persisted and name not in recorded:
+                self._log_made(context, name, made.get(name, (None,)))
+        return made
+
+    def _record_some(
+        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str], wanted: int
     ) -> None:
-        for name in data_outputs(node):
-            if self.plan.datasets[name].persisted and name not in recorded:
-                for key in scopes[name].keys if name in scopes else (None,):
-                    where = context.resources.kedro.location(name, key)
-                    asset = self.asset_keys[name]
-                    context.log_event(dg.AssetMaterialization(asset, metadata=where, partition=key))
+        """Record some of the partitions of a run: by an output, Dagster would record them all."""
+        self._log_made(context, name, keys)
+        context.log.warning(
+            f"Of {wanted} partitions of {name!r}, {len(keys)} are made: what this run would make "
+            "of it is skipped. Materialise that for the partitions that are there."
+        )
+
+    def _log_made(
+        self, context: dg.OpExecutionContext, name: str, keys: Iterable[str | None]
+    ) -> None:
+        for key in keys:
+            told, asset = _told_of(context, name, key), self.asset_keys[name]
+            context.log_event(dg.AssetMaterialization(asset, metadata=told, partition=key))
+
+
+def _told_of(context: dg.OpExecutionContext, name: str, key: str | None) -> dict[str, Any]:
+    """What is told of a dataset, or of one of its partitions, that a step has made."""
+    run: KedroRun = context.resources.kedro
+    return {**run.location(name, key), **run.facts.of(name, key)}
 
 
 def _stop_after_failure(context: dg.OpExecutionContext) -> None:
@@ -241,6 +300,8 @@ def _run_node(run: KedroRun, step: str, node: Node, scopes: Scopes) -> None:
             if scope := scopes.get(strip_transcoding(variant)):
                 chunks = in_chunks and variant in node.outputs
                 stack.enter_context(in_scope(run, variant, scope, node.name, in_chunks=chunks))
+            elif (plan := run.plan.datasets.get(strip_transcoding(variant))) and plan.partitioning:
+                kedro_door.unwrap_cached(run.catalog.get(variant)).use_version(run.run_id)
         Task(node, run.catalog, False, run.hook_manager, run_id=run.run_id).execute()
     logger.info("Completed node: %s", node.name)
     _node_done(run, step, node)
@@ -251,7 +312,7 @@ def _run_by(
     run: KedroRun,
     step: str,
     nodes: Nodes,
-    record: Callable[[Node], None],
+    record: Callable[[Node], object],
 ) -> None:
     """Run the nodes of a step by one of Kedro's runners."""
     left = dict.fromkeys(nodes)
@@ -268,25 +329,10 @@ def _run_by(
 
 
 def _node_done(run: KedroRun, step: str, node: Node) -> None:
+    run.nodes_done.add((step, node.name))
     run.in_memory.update(map(strip_transcoding, node.outputs))
     if run.release:
         run.release.after(step, node, run.catalog)
-
-
-@contextmanager
-def in_scope(
-    run: KedroRun, variant: str, scope: PartitionScope, who: str, *, in_chunks: bool = False
-) -> Iterator[None]:
-    """Let a partitioned dataset in the catalog hold just some partitions, for a node or asset."""
-    dataset: Any = run.catalog.get(variant)
-    partitioned = kedro_door.unwrap_cached(dataset)
-    partitioned.use_version(run.run_id)
-    with ExitStack() as stack:
-        if dataset is not partitioned:  # it keeps the partitions of one scope
-            dataset.release()
-            stack.callback(dataset.release)
-        stack.enter_context(partitioned.in_scope(scope, strip_transcoding(variant), who, in_chunks))
-        yield
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ..doors.dagster import heed_interrupts
-from ..plan.model import JobPlan, ProjectPlan
+from ..plan.model import DatasetKind, JobPlan, Nodes, ProjectPlan, data_outputs
 from ..plan.names import ONE_RUN_TAG
+from .partitions import Scopes
 
 if TYPE_CHECKING:
     from ..doors.dagster import PlanOrchestrationContext
 
 POLL = 1.0
 """Seconds until a run that waits looks again."""
+
+_WITH_DATA = (DatasetKind.PERSISTED, DatasetKind.PARTITIONED)
 
 
 @contextmanager
@@ -77,9 +80,10 @@ def free_turns(instance: dg.DagsterInstance, job: JobPlan) -> int | None:
 
 @contextmanager
 def turn_to_write(
-    plan: ProjectPlan, context: dg.OpExecutionContext, step: str, targets: Iterable[str]
+    plan: ProjectPlan, context: dg.OpExecutionContext, nodes: Nodes, scopes: Mapping[str, Scopes]
 ) -> Iterator[None]:
-    """Let a step wait until no other one writes the same datasets or partitions."""
+    """Let a step wait while another one writes what it writes, if ``one_writer`` says so."""
+    targets = _written(plan, nodes, scopes) if plan.one_writer else ()
     prefix = f"kedro/{plan.project.package_name}/dataset/"
 
     def busy(pool: str, runs: Collection[str]) -> None:
@@ -90,8 +94,20 @@ def turn_to_write(
 
     pools = dict.fromkeys((f"{prefix}{target}" for target in targets), 1)
     # Dagster frees the places of a step by its key; those of its own pool are no concern of ours
-    with in_turn(context.instance, context.run_id, f"{step} writes", pools, busy):
+    who = f"{context.get_step_execution_context().step.key} writes"
+    with in_turn(context.instance, context.run_id, who, pools, busy):
         yield
+
+
+def _written(plan: ProjectPlan, nodes: Nodes, scopes: Mapping[str, Scopes]) -> Iterator[str]:
+    """What nodes write that others may write too: datasets, or their partitions."""
+    for node in nodes:
+        for name in data_outputs(node):
+            dataset, scope = plan.datasets[name], scopes.get(node.name, {}).get(name)
+            if scope:
+                yield from (f"{name}/{key}" for key in scope.keys)
+            elif dataset.kind in _WITH_DATA and not dataset.versioned:
+                yield name
 
 
 @contextmanager

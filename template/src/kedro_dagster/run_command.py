@@ -1,0 +1,276 @@
+"""``kedro dagster run``: a job in this process, recorded where Dagster's UI shows it."""
+
+from __future__ import annotations
+
+import runpy
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dagster as dg
+
+from .errors import DagsterConfigError, KedroDagsterError, KeyPath, did_you_mean
+from .plan.model import JobPlan, ProjectPlan
+from .plan.names import KEDRO
+from .read.ad_hoc import AD_HOC, AdHocJob, with_job
+from .render.code_location import KedroProjectTranslator
+from .run.selection import RunOptions, steps_for_keys
+from .run.watching import watched_by
+from .terminal import display, echo_summary
+
+JOB_TAG = "kedro/job"  # of a run whose job is not as dagster.yml has it
+
+_FIELDS = {"pipelines": "pipeline_names", "namespaces": "node_namespaces"}
+"""Options of ``kedro run`` that have another name in ``dagster.yml``."""
+
+_OPTIONS = {"pipeline_names": "pipelines", "node_namespaces": "namespaces", "node_names": "nodes"}
+"""And what these are called on the command line."""
+
+_FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``kedro dagster run`` is asked for; ``resume`` is a run, or empty for the last one."""
+
+    job: str | None
+    partition: str | None
+    executor: str | None
+    resume: str | None
+    options: Mapping[str, Any]
+
+    def ad_hoc(self) -> AdHocJob | None:
+        """The job that its options describe, if ``dagster.yml`` does not have it."""
+        given = {_FIELDS.get(name, name): value for name, value in self.options.items() if value}
+        if name := given.pop("pipeline", None):  # of a Kedro that runs one
+            given["pipeline_names"] = [name]
+        fields = ("pipeline_names", "node_namespaces", *_FILTERS)
+        pipeline = {name: list(given[name]) for name in fields if name in given}
+        if not (pipeline or self.executor):
+            return None
+        return AdHocJob(self.job or (AD_HOC if pipeline else ""), pipeline, self.executor)
+
+    def run_options(self) -> dict[str, Any]:
+        """The config of the resource of the run."""
+        given = {"runtime_params": self.options.get("params"), **self.options}
+        known = RunOptions.model_fields
+        return {name: value for name, value in given.items() if name in known and value}
+
+
+def run_job(
+    instance: dg.DagsterInstance, request: Request, project_path: str, env: str | None
+) -> bool:
+    """Run a job as it is asked for, in the terminal; give whether all went well."""
+    if request.resume is not None:
+        return _resume(instance, request, project_path, env)
+    ad_hoc = request.ad_hoc()
+    if ad_hoc is None or not ad_hoc.name or request.job:
+        plan = _plan(project_path, env)
+        name = request.job or _default_job(plan)
+        ad_hoc = replace(ad_hoc, name=name) if ad_hoc else None
+        if ad_hoc and name not in plan.jobs:
+            raise KedroDagsterError(f"There is no job {name!r}. {did_you_mean(name, plan.jobs)}")
+    if ad_hoc:
+        plan = _plan(project_path, env, ad_hoc)
+        name = ad_hoc.name
+    execution = _Execution(instance, plan, name, ad_hoc)
+    options, tags = request.run_options(), execution.tags()
+    if request.partition is None:
+        return execution.run(options, tags)
+    definition = execution.partitions
+    if definition is None:
+        wanted = _keys_of_fan_out(plan.jobs.get(name), name, request.partition)
+        return execution.run({**options, "partition_keys": wanted}, tags)
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        keys = _keys_between(definition, name, request.partition)
+        of_keys = [definition.get_tags_for_partition_key(key) for key in keys]
+    return all(execution.run(options, {**tags, **more}) for more in of_keys)
+
+
+@dataclass(frozen=True)
+class _Execution:
+    """Executes a job in this process."""
+
+    instance: dg.DagsterInstance
+    plan: ProjectPlan
+    name: str
+    ad_hoc: AdHocJob | None
+
+    def tags(self) -> dict[str, str]:
+        return {JOB_TAG: self.ad_hoc.to_json()} if self.ad_hoc else {}
+
+    @property
+    def partitions(self) -> dg.PartitionsDefinition[str] | None:
+        job = self.plan.jobs.get(self.name)
+        return job.partitioning.definition if job and job.partitioning else None
+
+    def run(
+        self,
+        options: Mapping[str, Any],
+        tags: Mapping[str, str],
+        parent: dg.DagsterRun | None = None,
+    ) -> bool:
+        """Run the job, or what is left of an earlier run of it."""
+        if self.partitions and "dagster/partition" not in tags:
+            raise KedroDagsterError(
+                f"Job {self.name!r} runs one partition at a time: say which one, with --partition "
+                "KEY, or --partition START...END for several runs."
+            )
+        source: Any = (self.plan.project.package_name, self.name, tags.get(JOB_TAG))
+        job = dg.build_reconstructable_job(__name__, job_of_command.__name__, source)
+        definition, since = job.get_definition(), time.monotonic()
+        with display() as shown, watched_by(shown):
+            result = dg.execute_job(
+                job,
+                instance=self.instance,
+                run_config=None if parent else _run_config(definition, options),
+                tags=dict(tags),
+                reexecution_options=dg.ReexecutionOptions.from_failure(parent.run_id, self.instance)
+                if parent
+                else None,
+            )
+        run = self.instance.get_run_by_id(result.run_id)
+        assert run is not None
+        echo_summary(result.all_events, run, since)
+        return run.is_success
+
+
+def job_of_command(package: str, name: str, ad_hoc: str | None) -> dg.JobDefinition:
+    """Make the job of a run of this command again, in whatever process its steps run."""
+    with with_job(AdHocJob.from_json(ad_hoc) if ad_hoc else None), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
+        # Not imported: this process may have other runs, with other jobs of this name
+        found = runpy.run_module(f"{package}.definitions", run_name=f"{package}.definitions")
+    definitions = [one for one in found.values() if isinstance(one, dg.Definitions)]
+    if len(definitions) != 1:
+        raise KedroDagsterError(
+            f"{package}/definitions.py holds {len(definitions)} dagster.Definitions, and must hold "
+            "one: join several by Definitions.merge."
+        )
+    repository: Any = definitions[0].get_repository_def()
+    if not repository.has_job(name):
+        names = [one for one in repository.job_names if not one.startswith("__")]
+        raise KedroDagsterError(f"There is no job {name!r}. {did_you_mean(name, names)}")
+    job: dg.JobDefinition = repository.get_job(name)
+    return job
+
+
+def _run_config(job: dg.JobDefinition, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a run: that of the job, with some options."""
+    config = dict(job.run_config or {})
+    if job.loggers.keys() == {"console"} and "loggers" not in config:
+        # Dagster would print each event, and once more each line that Kedro logs
+        config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
+    if options:
+        config["resources"] = {**config.get("resources", {}), KEDRO: {"config": dict(options)}}
+    return config
+
+
+def _plan(project_path: str, env: str | None, job: AdHocJob | None = None) -> ProjectPlan:
+    """Plan the project; mistakes in a job of the command line are told in its words."""
+    try:
+        with with_job(job):
+            return KedroProjectTranslator(project_path, env=env).plan
+    except DagsterConfigError as error:
+        given: dict[KeyPath, str] = {}
+        if job:
+            place: KeyPath = ("jobs", job.name)
+            given = {(*place, "pipeline", name): _as_option(name) for name in job.pipeline}
+            given[("jobs", job.name, "executor")] = "--executor"
+        told = [f"{given[one.path]}: {one.message}" for one in error.mistakes if one.path in given]
+        if len(told) < len(error.mistakes):
+            raise
+        raise KedroDagsterError("\n".join(told)) from error
+
+
+def _as_option(name: str) -> str:
+    return f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+
+
+def _default_job(plan: ProjectPlan) -> str:
+    """The job that is meant where none is named."""
+    whole = [name for name, job in plan.jobs.items() if _is_default(job)]
+    (*names,) = whole if len(whole) == 1 else plan.jobs
+    if len(names) != 1:
+        raise KedroDagsterError(
+            f"Say which job: kedro dagster run JOB. The jobs: {', '.join(plan.jobs) or 'none'}."
+        )
+    return str(names[0])
+
+
+def _is_default(job: JobPlan) -> bool:
+    return job.options.names == ["__default__"] and not any(job.options.filters.values())
+
+
+def _bounds(partition: str) -> tuple[str, ...]:
+    """A partition key, or the two ends of a range."""
+    return tuple(filter(None, partition.partition("...")[::2]))
+
+
+def _keys_of_fan_out(job: JobPlan | None, name: str, partition: str) -> Any:
+    """The partitions of a job that fans out, as the config of a run names them."""
+    bounds = _bounds(partition)
+    wanted = dict(zip(("start", "end"), bounds, strict=True)) if len(bounds) > 1 else list(bounds)
+    if job is None:
+        raise KedroDagsterError(f"--partition: job {name!r} is not of dagster.yml.")
+    try:
+        steps_for_keys(job, wanted)
+    except ValueError as error:
+        raise KedroDagsterError(str(error).replace("partition_keys", "--partition", 1)) from error
+    return wanted
+
+
+def _keys_between(
+    definition: dg.PartitionsDefinition[str], name: str, partition: str
+) -> Sequence[str]:
+    """The partitions of a job that runs one at a time."""
+    keys = list(map(str, definition.get_partition_keys()))
+    bounds = _bounds(partition)
+    for key in bounds:
+        if key not in keys:
+            hint = did_you_mean(key, keys[-1000:])
+            raise KedroDagsterError(f"--partition: job {name!r} has no partition {key!r}. {hint}")
+    return keys[keys.index(bounds[0]) : keys.index(bounds[-1]) + 1]
+
+
+def _resume(
+    instance: dg.DagsterInstance, request: Request, project_path: str, env: str | None
+) -> bool:
+    """Run what is left of a run that has failed, and what was in its memory only."""
+    given = [
+        name for name, value in {**request.options, "partition": request.partition}.items() if value
+    ]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise KedroDagsterError(
+            f"--resume goes on with the options of the run: leave out {options}."
+        )
+    parent = _run_to_resume(instance, request)
+    ad_hoc = AdHocJob.from_json(tag) if (tag := parent.tags.get(JOB_TAG)) else None
+    if request.executor:
+        ad_hoc = replace(ad_hoc or AdHocJob(""), name=parent.job_name, executor=request.executor)
+    if ad_hoc and ad_hoc.name != parent.job_name:
+        raise KedroDagsterError(f"Tag {JOB_TAG} of run {parent.run_id} is of another job.")
+    execution = _Execution(instance, _plan(project_path, env, ad_hoc), parent.job_name, ad_hoc)
+    kept = {key: value for key, value in parent.tags.items() if key.startswith("dagster/partition")}
+    return execution.run({}, {**kept, **execution.tags()}, parent)
+
+
+def _run_to_resume(instance: dg.DagsterInstance, request: Request) -> dg.DagsterRun:
+    """Find a run by its id or how that begins, or the last one."""
+    runs = instance.get_runs(dg.RunsFilter(job_name=request.job), limit=1000)
+    found = [run for run in runs if run.run_id.startswith(request.resume or "")]
+    of_job = f" of job {request.job!r}" if request.job else ""
+    if not found:
+        begins = f" whose id begins with {request.resume!r}" if request.resume else ""
+        raise KedroDagsterError(f"--resume: there is no run{of_job}{begins}.")
+    run = found[0]
+    if run.status not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
+        which = f"run {run.run_id}" if request.resume else f"the last run{of_job}, {run.run_id},"
+        raise KedroDagsterError(
+            f"--resume: {which} did not fail: it is {run.status.value.lower()}. "
+            "Runs that failed are in the UI; name one."
+        )
+    return run
