@@ -131,10 +131,14 @@ class KedroExecutor(dg.Executor):
         around = pipeline_hooks(run, selection, instance, run_id, context.log, state=state)
         with redacted_errors(), around as hooks:
             for event in self._execute_nodes(context, execution_plan, hooks, before):
-                if event.is_step_failure and hooks.failure is None:
-                    hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
+                error: BaseException | None = None
+                if event.is_step_failure:
+                    error = run.errors.get(str(event.step_key)) or step_error(event)
+                    hooks.failure = hooks.failure or error
                 elif event.is_step_success:
                     run.steps_done.add(str(event.step_key))
+                if hooks.viz:
+                    hooks.viz.saw(event, error)
                 yield event
             if hooks.failure is None:
                 find_results(context, run, selection)

@@ -107,7 +107,9 @@ class KedroIOManager(dg.IOManager):
         key = context.asset_key
         dataset = self._run.plan.datasets.get(self._names.get(key, ""))
         if dataset is None:  # the asset of an entry that no job uses is called as the entry is
-            yield ".".join(key.path)
+            prefix = self._run.plan.key_prefix
+            is_prefixed = tuple(key.path[: len(prefix)]) == prefix
+            yield ".".join(key.path[len(prefix) :] if is_prefixed else key.path)
         elif dataset.partitioning is None or not context.has_asset_partitions:
             yield dataset.variants[0]
         else:
