@@ -31,9 +31,7 @@ Picture = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")
-def server(
-    rendered_example: Project, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def server(rendered_example: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The UI of the example, whose main job has run."""
     example = rendered_example.copy(tmp_path_factory.mktemp("browser") / "bike_demand")
     example.execute("everything")

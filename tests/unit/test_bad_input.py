@@ -147,8 +147,8 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
         (
             "- jobs\n",
             (
-                "its top level must have the keys 'requires_helper', 'dev', 'executors', "
-                "'assets', 'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
+                "its top level must have the keys 'requires_helper', 'one_writer', 'dev', "
+                "'executors', 'assets', 'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
             ),
         ),
         (

@@ -165,6 +165,8 @@ class JobPlan:
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
+        max_concurrent_runs: How many of its runs may go on at a time.
+        when_busy: What becomes of another run: ``queue`` or ``skip``.
     """
 
     name: str
@@ -179,6 +181,8 @@ class JobPlan:
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    max_concurrent_runs: int | None = None
+    when_busy: str = "queue"
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
@@ -244,6 +248,7 @@ class ProjectPlan:
         sensors: The sensors for new partitions, by name.
         key_prefix: What the keys of all assets begin with.
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
+        one_writer: Whether steps that write the same dataset take turns, in all runs.
         facts: Within which limits runs tell of the data they save.
     """
 
@@ -257,6 +262,7 @@ class ProjectPlan:
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
     key_prefix: tuple[str, ...] = ()
     asset_executor: dagster_yml.ExecutorOptions | None = None
+    one_writer: bool = False
     facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
 
     @functools.cached_property
