@@ -22,7 +22,7 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.startup import ProjectMetadata
 
 from .errors import KedroDagsterError
-from .versions import SUPPORTED, __version__, installed
+from .versions import SUPPORTED, __version__, check_installed, installed
 
 if TYPE_CHECKING:
     from . import KedroProjectTranslator
@@ -150,10 +150,8 @@ def run_job(
     """  # noqa: D301  # click keeps the lines of a paragraph that begins so
     with _mistakes_told():
         _use_project(metadata, env)
-        # Dagster takes seconds to import, and Kedro imports this module for every command
-        from .versions import check_installed  # noqa: PLC0415
-
         check_installed()
+        # Dagster takes seconds to import, and Kedro imports this module for every command
         import dagster as dg  # noqa: PLC0415
 
         from .run_command import Request, run_job  # noqa: PLC0415
@@ -202,8 +200,6 @@ def check(
     """
     with _mistakes_told():
         _choose(metadata, env)
-        from .versions import check_installed  # noqa: PLC0415 - see _translate
-
         check_installed()
         from .check_command import check as look  # noqa: PLC0415
 

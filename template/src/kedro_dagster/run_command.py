@@ -10,11 +10,11 @@ from typing import Any
 
 import dagster as dg
 
+from . import KedroProjectTranslator  # first: it imports Kedro quietly
 from .errors import DagsterConfigError, KedroDagsterError, KeyPath, did_you_mean
 from .plan.model import JobPlan, ProjectPlan
 from .plan.names import KEDRO
 from .read.ad_hoc import AD_HOC, AdHocJob, with_job
-from .render.code_location import KedroProjectTranslator
 from .run.selection import RunOptions, steps_for_keys
 from .run.watching import watched_by
 from .terminal import display, echo_summary
