@@ -32,6 +32,7 @@ from kedro_datasets.json import JSONDataset
 
 from kedro_dagster.doors import fallback
 from kedro_dagster.doors import kedro as door
+from kedro_dagster.doors.kedro_runner import with_missing_outputs
 from kedro_dagster.errors import UnsupportedVersionError
 
 CATALOG = "made: {type: MemoryDataset}\n"
@@ -338,3 +339,17 @@ def test_values_are_copied_by_the_rule_of_kedro(
     door.create_catalog(context, ["__default__"], "id", {})
     assert memory_dataset._infer_copy_mode is not rule
     assert memory_dataset._infer_copy_mode(value) == rule(value)
+
+
+def test_a_kedro_is_refused_that_does_not_find_missing_outputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline, name = Pipeline([]), "_filter_pipeline_for_missing_outputs"
+    if hasattr(AbstractRunner, name):
+        assert with_missing_outputs(SequentialRunner(), pipeline, DataCatalog()).nodes == []
+        monkeypatch.delattr(AbstractRunner, name)
+        with refused(name):
+            with_missing_outputs(SequentialRunner(), pipeline, DataCatalog())
+    monkeypatch.setattr(AbstractRunner, "run", AbstractRunner._run)
+    with pytest.raises(UnsupportedVersionError, match="does not have this option of 'kedro run'"):
+        with_missing_outputs(SequentialRunner(), pipeline, DataCatalog())

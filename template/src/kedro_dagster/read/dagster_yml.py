@@ -177,6 +177,7 @@ class JobOptions(Options):
     group_by: GroupBy | None = None
     runner: RunnerOptions | None = None
     partitions: Literal["fan_out", "per_run"] | None = None
+    only_missing_outputs: bool = False
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 

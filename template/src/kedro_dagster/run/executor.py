@@ -135,7 +135,7 @@ class KedroExecutor(dg.Executor):
                     run.steps_done.add(str(event.step_key))
                 yield event
             if hooks.failure is None:
-                find_results(context, run, selection)
+                find_results(context, run, hooks.running)
 
     def _execute_nodes(
         self,
