@@ -104,7 +104,6 @@ OPTIONAL = {
         (
             "create_execution_plan",
             "execute_plan_iterator",
-            "create_context_free_log_manager",
             "ExecutionPlan",
             "ResolvedRunConfig",
             "ChildProcessCommand",

@@ -72,6 +72,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
+def at_once(node: str) -> str:
+    """What is said of a node that could take all partitions at once."""
+    return (
+        f"let it run once, with all partitions: 'nodes: {{{node}: {{partitions: all}}}}', or "
+        "'partitions: all' on the job, for each of its nodes."
+    )
+
+
 def mistakes(root: Path, catalog: str, dagster: str = JOB) -> list[str]:
     """The mistakes that a user is told of."""
     (root / "conf/base/catalog.yml").write_text(catalog, encoding="utf-8")
@@ -274,6 +282,11 @@ def mistakes(root: Path, catalog: str, dagster: str = JOB) -> list[str]:
             id="specific_mapping_to_no_key",
         ),
         pytest.param(
+            catalog(more="path: data/raw, missing: skpi"),
+            "raw.missing: 'skpi' is not valid here. Did you mean 'skip'?",
+            id="misspelt_missing",
+        ),
+        pytest.param(
             catalog(clean=DAILY),
             "raw.partition_mappings: for 'clean': Upstream and downstream partitions definitions "
             "must match",
@@ -290,9 +303,10 @@ def test_a_mistake_in_the_catalog_is_told_with_its_place(
 
 def test_a_mapping_to_a_dataset_without_partitions_is_told(root: Path) -> None:
     dagster = "jobs: {all: {pipeline: {}}, more: {pipeline: {pipeline_name: mixed}}}"
-    told = mistakes(root, catalog(mappings="report: {type: dagster.AllPartitionMapping}"), dagster)
+    told = mistakes(root, catalog(mappings=f"report: {{{STATIC_MAPPING}: {{a: b}}}}"), dagster)
     assert told[0] == (
-        "conf/base/catalog.yml: raw.partition_mappings.report: 'report' is not partitioned."
+        "conf/base/catalog.yml: raw.partition_mappings.report: 'report' is not partitioned. Take "
+        "dagster.AllPartitionMapping, LastPartitionMapping or SpecificPartitionsPartitionMapping."
     )
 
 
@@ -302,15 +316,16 @@ def test_static_partitions_that_do_not_match_need_a_mapping(root: Path) -> None:
     assert told == (
         "conf/base/dagster.yml: jobs.all.pipeline: dataset 'raw', for 'clean': "
         "IdentityPartitionMapping asks for z, which it does not have. Give partition_mappings for "
-        "the dataset."
+        f"the dataset. Or {at_once('clean')}"
     )
 
 
 ONE_RUN = (
     "one run cannot hold the partitions of both 'clean' and 'days'. Make a job for each, or, where "
-    "all keys are static, 'partitions: fan_out'; or materialise the assets, with a backfill."
+    "all keys are static, 'partitions: fan_out'; or write 'partitions: all', with which each node "
+    "runs once; or materialise the assets, with a backfill."
 )
-TWO_NODES = "which do not have the same partitions. Make two nodes of it."
+TWO_NODES = "which do not have the same partitions. Make two nodes of it, or"
 
 
 @pytest.mark.parametrize(
@@ -318,12 +333,12 @@ TWO_NODES = "which do not have the same partitions. Make two nodes of it."
     [
         pytest.param(
             "pipeline: {pipeline_name: mixed}",
-            f"node 'split' writes 'clean' and 'report', {TWO_NODES}",
+            f"node 'split' writes 'clean' and 'report', {TWO_NODES} {at_once('split')}",
             id="outputs_with_and_without_partitions",
         ),
         pytest.param(
             "pipeline: {pipeline_name: two_sets}",
-            f"node 'two' writes 'clean' and 'days', {TWO_NODES}",
+            f"node 'two' writes 'clean' and 'days', {TWO_NODES} {at_once('two')}",
             id="outputs_with_different_partitions",
         ),
         pytest.param(
@@ -340,7 +355,8 @@ TWO_NODES = "which do not have the same partitions. Make two nodes of it."
             "pipeline: {pipeline_name: days}, partitions: fan_out",
             (
                 "'partitions: fan_out' wants all keys to be known beforehand, and those of 'days' "
-                "are not. Leave it out."
+                "are not. Leave it out, or write 'partitions: all', with which each node runs "
+                "once."
             ),
             id="fan_out_over_windows",
         ),

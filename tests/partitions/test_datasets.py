@@ -243,7 +243,8 @@ def test_a_partition_without_a_file_is_named(dataset: DagsterPartitionedDataset)
         dataset.load()
     assert str(caught.value) == (
         "Node 'clean', dataset 'events': partition 'missing' has no file "
-        f"{dataset.path_of('missing')}. Make that partition first."
+        f"{dataset.path_of('missing')}. Make that partition first, or write 'missing: skip' in "
+        "the catalog entry, so that what depends on it is skipped."
     )
 
 

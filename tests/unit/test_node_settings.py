@@ -243,3 +243,29 @@ def test_a_mistake_in_an_entry_is_told_with_its_place(
     assert ".".join(path) == f"nodes.clean.{place}".rstrip(".")
     assert found.startswith(message)
     assert not config.nodes
+
+
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        ("{learn.deep.train: {partitions: all}}", {"learn.deep.train"}),
+        ("{tag:slow: {partitions: all}}", {"clean", "learn.deep.train"}),
+        ("{namespace:learn: {partitions: all}}", {"learn.deep.train", "learn.rate"}),
+        (
+            "{'*ea*': {partitions: all}, learn.rate: {partitions: null}}",
+            {"clean", "learn.deep.train"},
+        ),
+        ("{clean: {timeout: 1m}}", set()),
+    ],
+    ids=["name", "tag", "namespace", "pattern_but_for_one", "another_setting"],
+)
+def test_nodes_are_told_to_take_all_partitions_as_any_setting_is_given(
+    entries: str, names: set[str]
+) -> None:
+    settings = settings_of(entries)
+    assert settings.whole_nodes(PIPELINE.nodes) == names
+
+
+def test_a_node_that_takes_all_partitions_may_share_a_step_with_one_that_does_not() -> None:
+    settings = settings_of("{learn.deep.train: {partitions: all}, learn.rate: {pool: p}}")
+    assert of(settings, TRAIN, RATE) == StepSettings(pool="p")

@@ -5,6 +5,7 @@ A project's own ``cli.py`` passes on :data:`cli` and :data:`run`; Kedro looks fo
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import runpy
@@ -13,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from kedro.framework.cli.project import run
@@ -46,6 +47,15 @@ compute_logs: # what steps print; Dagster's own way takes four processes a step
 telemetry:
   enabled: false
 """
+
+
+_output_option = click.option(
+    "--output",
+    "-o",
+    type=click.File("w", encoding="utf-8"),
+    default="-",
+    help="A file to write to: Kedro logs to the standard output, too.",
+)
 
 
 @click.group(name="Kedro-Dagster")
@@ -154,13 +164,51 @@ run_job.params += [option for option in run.params if option.name in _OPTIONS_OF
 
 @dagster_group.command()
 @env_option
+@click.option("--json", "form", flag_value="json", help="For programs: see docs/commands.md.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="For pictures: a Mermaid flowchart.")
+@_output_option
 @click.pass_obj
-def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
+def plan(metadata: ProjectMetadata, /, env: str | None, form: str | None, output: TextIO) -> None:
     """Show which steps each job and each asset takes."""
-    translator = _translate(metadata, env)
+    planned = _translate(metadata, env).plan
     from .plan.describe import describe  # noqa: PLC0415 - see _translate
+    from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
-    click.echo(describe(translator.plan))
+    if form == "json":
+        click.echo(json.dumps(snapshot(planned), indent=2), output)
+    else:
+        text = mermaid(planned.jobs.values()) if form else describe(planned)
+        click.echo(text, output)
+
+
+@dagster_group.command()
+@env_option
+@click.option("--deep", is_flag=True, help="Build each dataset too, and look for its credentials.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: see docs/commands.md.")
+@_output_option
+@click.pass_obj
+def check(
+    metadata: ProjectMetadata, /, *, env: str | None, deep: bool, as_json: bool, output: TextIO
+) -> None:
+    """Look for all that can be wrong with this project on Dagster.
+
+    The exit code is 1 if something is. Nothing is run, and no server is needed.
+    """
+    with _mistakes_told():
+        _choose(metadata, env)
+        from .versions import check_installed  # noqa: PLC0415 - see _translate
+
+        check_installed()
+        from .check_command import check as look  # noqa: PLC0415
+
+        report = look(str(metadata.project_path), env, deep=deep)
+    if as_json:
+        click.echo(json.dumps(report.as_data(), indent=2), output)
+    else:
+        for warning in report.warnings:
+            click.secho(f"Warning: {warning}", output, fg="yellow")
+        click.secho(str(report), output, fg="red" if report.mistakes else "green")
+    sys.exit(bool(report.mistakes))
 
 
 def dagster_home(project_path: Path) -> Path:
@@ -176,8 +224,12 @@ def dagster_home(project_path: Path) -> Path:
 
 
 def _use_project(metadata: ProjectMetadata, env: str | None) -> None:
-    """Let what Dagster loads in this process, and in its children, be this project."""
+    """Let what Dagster loads and records in this process, and in its children, be this project."""
     os.environ["DAGSTER_HOME"] = str(dagster_home(metadata.project_path))
+    _choose(metadata, env)
+
+
+def _choose(metadata: ProjectMetadata, env: str | None) -> None:
     if env:
         os.environ["KEDRO_ENV"] = env
     os.chdir(metadata.project_path)

@@ -11,7 +11,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets.partitions import PartitionedDataset
 
 from .doors.kedro_datasets import HeldDataset
-from .read.partition_keys import PartitionScope, check_key, lay_out
+from .read.partition_keys import PartitionScope, check_key, lay_out, read_layout
 
 # Partition ids that a node is to make or is given: by the thread that runs it, and by dataset
 _ids_in_scope: dict[int, dict[str, tuple[str, ...]]] = {}
@@ -56,6 +56,8 @@ class DagsterPartitionedDataset(HeldDataset):
             partitions map: ``type``, such as ``dagster.StaticPartitionMapping``, and arguments.
         layout: The path of a partition of a ``MultiPartitionsDefinition`` in terms of its
             dimensions, such as ``{region}/{date}``; by default the key as it is.
+        missing: What becomes of the steps that read a partition without data: they ``fail``, as
+            by default, or Dagster is to ``skip`` them.
         **arguments: What ``PartitionedDataset`` takes.
     """
 
@@ -68,6 +70,7 @@ class DagsterPartitionedDataset(HeldDataset):
         partition_mappings: Mapping[str, Any] | None = None,
         partition_mapping: Mapping[str, Any] | None = None,
         layout: str | None = None,
+        missing: str = "fail",  # noqa: ARG002  # the plan reads it
         **arguments: Any,
     ) -> None:
         arguments["dataset"] = _current_spelling(arguments.get("dataset"))
@@ -92,6 +95,7 @@ class DagsterPartitionedDataset(HeldDataset):
         ids = tuple(map(self.partition_id, scope.keys))
         before, self._scope, self._saved = self._scope, scope, set()
         self._name, self._in_chunks = name, in_chunks
+        self._node = node
         self._about = f"Node {node!r}, dataset {name!r}"
         thread = get_ident()
         others = _ids_in_scope.get(thread, {})
@@ -116,6 +120,16 @@ class DagsterPartitionedDataset(HeldDataset):
         """The file of a partition key."""
         return self.path_to(self.partition_id(key))
 
+    def key_of(self, partition_id: str) -> str:
+        """The Dagster key of an id, which may be one of no partition."""
+        dimensions = read_layout(self._layout, partition_id) if self._layout else {}
+        return "|".join(dimensions[name] for name in sorted(dimensions)) or partition_id
+
+    def take_saved(self) -> set[str]:
+        """The ids of the partitions that have been saved since this was last asked."""
+        saved, self._saved = self._saved, set()
+        return saved
+
     def load(self) -> dict[str, Callable[[], Any]]:
         """Give a load function for each partition: those in scope, or all in the folder."""
         scope = self._scope
@@ -128,7 +142,8 @@ class DagsterPartitionedDataset(HeldDataset):
                 if path not in existing:
                     raise DatasetError(
                         f"{self._about}: partition {key!r} has no file {path}. "
-                        "Make that partition first."
+                        "Make that partition first, or write 'missing: skip' in the catalog entry, "
+                        "so that what depends on it is skipped."
                     )
         partitions: dict[str, Callable[[], Any]] = super().load()
         if scope:
@@ -137,22 +152,26 @@ class DagsterPartitionedDataset(HeldDataset):
 
     def save(self, data: dict[str, Any]) -> None:
         """Save partitions, lazily where the data is callable."""
+        if self._scope is not None:
+            self._check_saved(set(data), complete=not self._in_chunks)
+        self._saved.update(data)
         if self._scope is None and self._overwriting:
             self._overwriting.save(data)
             self.release()
-            return
-        if self._scope is not None:
-            self._check_saved(set(data), complete=not self._in_chunks)
-            self._saved.update(data)
-        super().save(data)
+        else:
+            super().save(data)
 
     def _check_saved(self, got: set[str], complete: bool = True) -> None:
         expected = {self.partition_id(key) for key in self._scope.keys} if self._scope else set()
+        if self._scope and self._scope.optional:
+            complete = False
         if got - expected or (complete and expected - got):
             raise DatasetError(
                 f"{self._about}: the node is to return partitions {sorted(expected)}, and "
                 f"returned {sorted(got)}. What it is to return, it can ask: "
-                f"kedro_dagster.datasets.partition_ids({self._name!r})."
+                f"kedro_dagster.datasets.partition_ids({self._name!r}). If it makes all partitions "
+                f"at once: 'nodes: {{{self._node}: {{partitions: all}}}}' in dagster.yml, or "
+                "'partitions: all' on the job."
             )
 
     def held_paths(self) -> list[str] | None:

@@ -212,7 +212,7 @@ def resource_of_step(step: dg.StepExecutionContext, key: str) -> Any:
 def mapping_between(
     given: dg.PartitionMapping | None,
     upstream: dg.PartitionsDefinition[str],
-    downstream: dg.PartitionsDefinition[str],
+    downstream: dg.PartitionsDefinition[str] | None,
 ) -> dg.PartitionMapping:
     """The mapping that is given, or else the one that Dagster infers for assets."""
     if given is not None:

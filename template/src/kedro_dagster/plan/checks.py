@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
-from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from ..errors import KeyPath
 from ..read.dagster_yml import KedroDagsterConfig, LoggerOptions
@@ -20,13 +20,15 @@ from .partitions import check_mapping
 
 
 def check_mappings(
-    project: KedroProject, pipelines: Iterable[Pipeline], datasets: Datasets, mistakes: Mistakes
+    project: KedroProject, nodes: Iterable[Node], datasets: Datasets, mistakes: Mistakes
 ) -> None:
-    """Look for partition mappings to datasets that are not there, or that do not fit."""
+    """Look for partition mappings to datasets that are not there, or that do not fit.
+
+    The nodes are those that run for a partition at a time.
+    """
     pairs = {
         (read, written): None
-        for pipeline in pipelines
-        for node in pipeline.nodes
+        for node in nodes
         for read in partitioned_in(data_inputs(node), datasets)
         for written in partitioned_in(data_outputs(node), datasets)
     }
@@ -36,16 +38,19 @@ def check_mappings(
             place = (datasets[name].variants[0], "partition_mappings", target)
             if "{" in target:
                 continue
-            if target in partitioned:
+            fits_plain = partitioning.mapping_to_plain(target) is not None
+            if target in partitioned or (target in datasets and fits_plain):
                 pairs[name, target] = None
             elif target in datasets:
-                mistakes.add_in_catalog(place, f"{target!r} is not partitioned.")
+                message = f"{target!r} is not partitioned. Take dagster.AllPartitionMapping,"
+                advice = "LastPartitionMapping or SpecificPartitionsPartitionMapping."
+                mistakes.add_in_catalog(place, f"{message} {advice}")
             elif target not in project.catalog.config:
                 message = f"there is no dataset {target!r}."
                 mistakes.add_in_catalog(place, message, target, datasets)
     for name, target in pairs:
         try:
-            check_mapping(partitioned[name], partitioned[target], target)
+            check_mapping(partitioned[name], partitioned.get(target), target)
         except ValueError as error:
             variant = datasets[name].variants[0]
             mistakes.add_in_catalog((variant, "partition_mappings"), str(error))

@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
 from ..errors import BadValueError, KeyPath
+from ..read.asset_options import read_asset_options
 from ..read.mistakes import Mistakes
 from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
@@ -37,7 +38,7 @@ def plan_datasets(
     for name, names in sorted(variants.items()):
         entries = {one: dict(project.catalog.resolve_pattern(one)) for one in sorted(names)}
         try:
-            plan = _plan_dataset(name, entries, kind_of)
+            plan = _plan_dataset(name, entries, kind_of, facts=project.config.assets.facts.enabled)
         except BadValueError as error:
             mistakes.add_in_catalog((min(entries), *error.path), error.message)
             continue
@@ -48,7 +49,7 @@ def plan_datasets(
 
 
 def _plan_dataset(
-    name: str, entries: Mapping[str, Mapping[str, Any]], kind_of: KindOfType
+    name: str, entries: Mapping[str, Mapping[str, Any]], kind_of: KindOfType, *, facts: bool
 ) -> DatasetPlan:
     """Plan a dataset, which has a catalog entry for each of its transcodings."""
     kinds = {variant: _kind(entry, kind_of) for variant, entry in entries.items()}
@@ -60,6 +61,8 @@ def _plan_dataset(
             cached = entry
         partitioning = read_partitioning(cached)
     metadata = entry.get("metadata")
+    options = read_asset_options(metadata)
+    has_data = kind in (DatasetKind.PERSISTED, DatasetKind.PARTITIONED)
     return DatasetPlan(
         name=name,
         identifier=identifier(name),
@@ -70,6 +73,7 @@ def _plan_dataset(
         metadata=metadata if isinstance(metadata, Mapping) else {},
         partitioning=partitioning,
         stays="copy_mode: assign" if entry.get("copy_mode") == "assign" else "",
+        facts=facts and has_data and options.facts,
     )
 
 

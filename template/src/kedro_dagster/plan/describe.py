@@ -28,6 +28,8 @@ def describe(plan: ProjectPlan) -> str:
 def _options(job: JobPlan) -> Iterator[str]:
     yield f"pipeline {' + '.join(job.options.names)}"
     yield f"executor {job.executor.kind if job.executor else 'of the code location'}"
+    if job.whole:
+        yield f"all partitions at once: {', '.join(sorted(job.whole))}"
     if job.schedule:
         yield f"schedule {job.schedule.name}"
     yield f"{len(job.steps)} step{'' if len(job.steps) == 1 else 's'}"

@@ -22,7 +22,7 @@ from .model import AssetStepPlan, JobPlan, ProjectPlan, SchedulePlan
 from .names import schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
-from .partitions import job_partitioning
+from .partitions import job_partitioning, spread_missing
 from .runners import NOT_FOR_PARTITIONS, check_runner
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
@@ -37,14 +37,29 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     before = len(mistakes)
     datasets = plan_datasets(project, pipelines.values(), mistakes)
     datasets_are_known = len(mistakes) == before
-    if datasets_are_known:
-        check_mappings(project, pipelines.values(), datasets, mistakes)
     options = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
     if options.mistakes:  # a key may mean nodes of pipelines that no job runs
         pipelines_of_all = project.load_all_pipelines()
         options = NodeOptionsResolver(project.config.nodes, pipelines_of_all.values())
+    whole = {
+        job: frozenset(node.name for node in pipeline.nodes)
+        if project.config.jobs[job].partitions == "all"
+        else options.whole_nodes(pipeline.nodes)
+        for job, pipeline in pipelines.items()
+    }
+    if datasets_are_known:
+        by_key = [
+            node
+            for job, pipeline in pipelines.items()
+            for node in pipeline.nodes
+            if node.name not in whole[job]
+        ]
+        check_mappings(project, by_key, datasets, mistakes)
+        every = [node for pipeline in pipelines.values() for node in pipeline.nodes]
+        datasets = spread_missing(datasets, every)
     steps = StepPlanner(datasets, options)
-    jobs = _plan_jobs(project, pipelines, steps, mistakes, plans_steps=len(mistakes) == before)
+    plans_steps = len(mistakes) == before
+    jobs = _plan_jobs(project, pipelines, whole, steps, mistakes, plans_steps=plans_steps)
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
@@ -68,6 +83,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         asset_executor=_executor_of(
             project.config, ("assets", "executor"), project.config.assets.executor
         ),
+        facts=project.config.assets.facts,
     )
 
 
@@ -130,6 +146,7 @@ def _allowed_values(pipeline: Pipeline, key: str) -> set[str]:
 def _plan_jobs(
     project: KedroProject,
     pipelines: Mapping[str, Pipeline],
+    whole: Mapping[str, frozenset[str]],
     planner: StepPlanner,
     mistakes: Mistakes,
     *,
@@ -148,8 +165,10 @@ def _plan_jobs(
         if not plans_steps:
             continue
         try:
-            partitioning, fans_out = job_partitioning(options, pipeline, planner.datasets)
-            steps = planner.job_steps(name, groups, fans_out)
+            partitioning, fans_out = job_partitioning(
+                options, pipeline, planner.datasets, whole[name]
+            )
+            steps = planner.job_steps(name, groups, fans_out, whole[name])
         except ValueError as error:
             mistakes.add(("jobs", name, "pipeline"), str(error))
             continue
@@ -162,6 +181,7 @@ def _plan_jobs(
             pipeline=pipeline,
             steps=steps,
             partitioning=partitioning,
+            whole=whole[name],
             executor=_executor_of(config, ("jobs", name, "executor"), options.executor),
             runner=options.runner,
             only_missing_outputs=options.only_missing_outputs,

@@ -47,6 +47,7 @@ class DatasetPlan:
         metadata: The ``metadata`` of its catalog entry.
         partitioning: Its partitions and their mappings, where it has any.
         stays: What its catalog entry says by which its value cannot leave its process.
+        facts: Whether runs tell of its data.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DatasetPlan:
     metadata: Mapping[str, Any]
     partitioning: Partitioning | None = None
     stays: str = ""
+    facts: bool = False
 
     @property
     def persisted(self) -> bool:
@@ -134,6 +136,7 @@ class JobPlan:
         pipeline: The pipeline it runs.
         steps: Its steps, in an order in which they could run.
         partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
+        whole: The names of the nodes that run once, with all partitions.
         executor: Its executor; ``None`` for that of the code location.
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         only_missing_outputs: Whether its runs make what is missing only, as ``kedro run`` can.
@@ -148,6 +151,7 @@ class JobPlan:
     pipeline: Pipeline
     steps: tuple[StepPlan, ...]
     partitioning: Partitioning | None = None
+    whole: frozenset[str] = frozenset()
     executor: dagster_yml.ExecutorOptions | None = None
     runner: dagster_yml.RunnerOptions | None = None
     only_missing_outputs: bool = False
@@ -189,12 +193,16 @@ class AssetStepPlan:
         upstream: For each asset, the datasets it is made from.
         transient: Datasets passed between the nodes in memory.
         partitioning: The partitions of the assets, where they have any.
+        whole: The names of the nodes that run once, with all partitions.
+        takes_all: Whether a run makes all partitions or none.
     """
 
     step: StepPlan
     upstream: Mapping[str, tuple[str, ...]]
     transient: frozenset[str]
     partitioning: Partitioning | None = None
+    whole: frozenset[str] = frozenset()
+    takes_all: bool = False
 
     def nodes_for(self, assets: Iterable[str]) -> Nodes:
         """The nodes that must run to make some of the assets, and no others."""
@@ -215,6 +223,7 @@ class ProjectPlan:
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
+        facts: Within which limits runs tell of the data they save.
     """
 
     project: ProjectSource
@@ -226,6 +235,7 @@ class ProjectPlan:
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
     asset_executor: dagster_yml.ExecutorOptions | None = None
+    facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:

@@ -16,6 +16,8 @@ from .model import Nodes, StepSettings
 
 _WILDCARD = re.compile(r"[*?]|\[.+\]")
 
+_PARTITIONS = ("partitions",)
+
 _FOR_ALL, _TAG, _NAMESPACE, _PATTERN, _NAME = range(5)
 
 
@@ -64,6 +66,8 @@ class NodeOptionsResolver:
         found: dict[KeyPath, tuple[Node, _Choice]] = {}
         for node in nodes if self._values else ():
             for path, choice in self._of_node(node, mistakes).items():
+                if path == _PARTITIONS:  # which is each node's own
+                    continue
                 if path not in found or found[path][1].rank[0] == _FOR_ALL:
                     found[path] = node, choice
                     continue
@@ -80,6 +84,13 @@ class NodeOptionsResolver:
         tags = sorted((path[1], one.value) for path, (_, one) in found.items() if path[1:])
         others = {path[0]: one.value for path, (_, one) in found.items() if not path[1:]}
         return StepSettings(tags=tuple(tags), **others)
+
+    def whole_nodes(self, nodes: Iterable[Node]) -> frozenset[str]:
+        """The names of the nodes that run once, with all partitions of their datasets."""
+        if not any(_PARTITIONS in values for values in self._values.values()):
+            return frozenset()
+        settings = ((node.name, self._of_node(node, {})) for node in nodes)
+        return frozenset(name for name, found in settings if _PARTITIONS in found)
 
     def _of_node(self, node: Node, mistakes: dict[KeyPath, str]) -> dict[KeyPath, _Choice]:
         """The settings of a node, by their key path within an entry of ``nodes``."""

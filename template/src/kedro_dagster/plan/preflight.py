@@ -70,7 +70,7 @@ def _keeps_together(group_by: GroupBy, job: JobPlan, planner: StepPlanner) -> bo
         return False
     fans_out = any(step.keys for step in job.steps)
     try:
-        steps = planner.job_steps(job.name, groups, fans_out)
+        steps = planner.job_steps(job.name, groups, fans_out, job.whole)
     except ValueError:  # with partitions, not every grouping can be
         return False
     return not _crossing(steps, planner.datasets)

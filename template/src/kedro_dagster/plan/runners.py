@@ -40,7 +40,8 @@ def check_runner(
     if options.group_by is None:
         mistakes.add(place, "it runs the nodes of a step. Write 'group_by' too, such as pipeline.")
     names = (name for name in map(strip_transcoding, pipeline.datasets()) if name in datasets)
-    if partitioned := partitioned_in(names, datasets):
+    partitioned = partitioned_in(names, datasets)
+    if partitioned and options.partitions != "all":
         message = f"dataset {min(partitioned)!r} is partitioned, and nodes that run at the same"
         mistakes.add(place, f"{message} time would see each other's partitions. Leave it out.")
     try:

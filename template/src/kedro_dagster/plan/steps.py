@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
@@ -15,6 +15,7 @@ from kedro.pipeline.node import Node
 from ..doors.kedro import strip_transcoding
 from ..errors import KeyPath
 from ..read.dagster_yml import GroupBy
+from ..read.partition_entry import Partitioning
 from .model import (
     AssetStepPlan,
     DatasetKind,
@@ -23,6 +24,7 @@ from .model import (
     StepPlan,
     data_inputs,
     data_outputs,
+    partitioned_in,
 )
 from .names import identifier, key_identifier, node_identifier, op_name, with_digest
 from .node_options import NodeOptionsResolver
@@ -47,9 +49,13 @@ class StepPlanner:
     mistakes: dict[KeyPath, str] = field(default_factory=dict)
 
     def job_steps(
-        self, job: str, groups: Sequence[tuple[str, Nodes]], fans_out: bool
+        self,
+        job: str,
+        groups: Sequence[tuple[str, Nodes]],
+        fans_out: bool,
+        whole: Collection[str] = (),
     ) -> tuple[StepPlan, ...]:
-        """Make the steps of a job."""
+        """Make the steps of a job; some nodes are whole, and have one step for all partitions."""
         datasets, steps = self.datasets, list[StepPlan]()
         readers: dict[str, set[int]] = defaultdict(set)
         for index, (_, group) in enumerate(groups):
@@ -62,7 +68,7 @@ class StepPlanner:
                 if datasets[name].persisted or readers[name] != {index}
             )
             name, settings = node_identifier(label), self.options.settings_of(group, self.mistakes)
-            fan = steps_per_partition(group, datasets) if fans_out else [((), {})]
+            fan = steps_per_partition(group, datasets, whole) if fans_out else [((), {})]
             for keys, scopes in fan:
                 step = "__".join((name, *map(key_identifier, keys)))
                 steps.append(StepPlan(step, group, _inputs(group), outputs, scopes, keys, settings))
@@ -91,9 +97,11 @@ class StepPlanner:
                 sources = self._upstream(group)
                 upstream = {asset: sources[asset] for asset in sources if asset not in made}
                 made.update(upstream)
-                for part in self._same_partitions(upstream):
-                    whole = part.keys() == sources.keys()
-                    found.append(self._asset_step(group, part, whole))
+                whole = self.options.whole_nodes(group)
+                found += (
+                    self._asset_step(group, part, sources, whole)
+                    for part in self._same_partitions(upstream, group, whole)
+                )
         found = _without_cycles(found)
         names = _names([plan.step for plan in found], reserved)
         return [
@@ -101,17 +109,27 @@ class StepPlanner:
             for plan, name in zip(found, names, strict=True)
         ]
 
-    def _asset_step(self, group: Nodes, upstream: Sources, whole: bool) -> AssetStepPlan:
+    def _asset_step(
+        self, group: Nodes, upstream: Sources, sources: Sources, whole: frozenset[str]
+    ) -> AssetStepPlan:
         name = node_identifier(group_label(group))
-        if not whole:  # there may be a step for the other assets
+        if upstream.keys() != sources.keys():  # there may be a step for the other assets
             name = with_digest(name, *sorted(upstream))
         settings = self.options.settings_of(group, self.mistakes)
         name = f"{name}__assets"
         step = StepPlan(name, group, _inputs(group), tuple(upstream), settings=settings)
         outputs = _names_in(group, data_outputs)
         transient = frozenset(name for name in outputs if not self.datasets[name].persisted)
-        partitioning = self.datasets[next(iter(upstream))].partitioning
-        return AssetStepPlan(step, upstream, transient, partitioning)
+        partitioned = partitioned_in(upstream, self.datasets)
+        at_once = {name for node in group if node.name in whole for name in data_outputs(node)}
+        return AssetStepPlan(
+            step=step,
+            upstream=upstream,
+            transient=transient,
+            partitioning=next(iter(partitioned.values()), None),
+            whole=whole,
+            takes_all=not at_once.isdisjoint(partitioned),
+        )
 
     def _upstream(self, group: Nodes) -> Sources:
         """The sources of each asset that a group makes."""
@@ -124,11 +142,21 @@ class StepPlanner:
             sources.update(dict.fromkeys(data_outputs(node), read))
         return {name: tuple(sources[name]) for name in sources if self.datasets[name].persisted}
 
-    def _same_partitions(self, upstream: Sources) -> list[Sources]:
-        """Divide assets by their partitions: a step in Dagster can have only one kind of them."""
+    def _same_partitions(
+        self, upstream: Sources, group: Nodes, whole: Collection[str]
+    ) -> list[Sources]:
+        """Divide assets by their partitions: a step in Dagster can have only one kind of them.
+
+        A plain asset stands with a partitioned one that the same node makes in the same run.
+        """
+        beside: dict[str, Partitioning] = {}
+        for node in group:
+            partitioned = list(partitioned_in(data_outputs(node), self.datasets).values())
+            if node.name in whole and partitioned:
+                beside.update(dict.fromkeys(data_outputs(node), partitioned[0]))
         parts: list[tuple[Any, Sources]] = []
         for asset, sources in upstream.items():
-            partitioning = self.datasets[asset].partitioning
+            partitioning = self.datasets[asset].partitioning or beside.get(asset)
             definition = partitioning and partitioning.definition
             part = next((part for other, part in parts if other == definition), None)
             if part is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -42,14 +42,7 @@ def remember_urls(config: Any) -> None:
 
 def _add(texts: Iterable[str]) -> set[str]:
     """Hide some texts; return those that were not hidden before."""
-    patterns = {}
-    for text in texts:
-        for form in {text, repr(text)[1:-1], quote(text, safe=""), quote_plus(text)}:
-            for line in form.splitlines():  # a log may show one line of a key
-                if len(line) > 2:
-                    # A short one may be part of any word
-                    exact = re.escape(line)
-                    patterns[line] = exact if len(line) > 7 else rf"(?<!\w){exact}(?!\w)"
+    patterns = _patterns_of(texts)
     added = patterns.keys() - _known.keys()
     if added:
         _known.update(patterns)
@@ -58,10 +51,26 @@ def _add(texts: Iterable[str]) -> set[str]:
     return added
 
 
+def _patterns_of(texts: Iterable[str]) -> dict[str, str]:
+    """The lines by which some texts may be told, each with the pattern that finds it."""
+    patterns = {}
+    for text in texts:
+        for form in {text, repr(text)[1:-1], quote(text, safe=""), quote_plus(text)}:
+            for line in form.splitlines():  # a log may show one line of a key
+                if len(line) > 2:
+                    # A short one may be part of any word
+                    exact = re.escape(line)
+                    patterns[line] = exact if len(line) > 7 else rf"(?<!\w){exact}(?!\w)"
+    return patterns
+
+
 def _compile() -> None:
     global _pattern  # noqa: PLW0603
-    longest_first = sorted(_known.values(), key=len, reverse=True)
-    _pattern = re.compile("|".join((*longest_first, _IN_URL)))
+    _pattern = _one_of(_known.values(), _IN_URL)
+
+
+def _one_of(patterns: Iterable[str], *others: str) -> re.Pattern[str]:
+    return re.compile("|".join((*sorted(patterns, key=len, reverse=True), *others)))
 
 
 def remember_credentials(loader: AbstractConfigLoader) -> None:
@@ -87,6 +96,15 @@ def _texts_in(config: Any) -> Iterator[str]:
 def redact(text: str) -> str:
     """Replace credentials in a text, and what stands before the host in a URL."""
     return _pattern.sub(_SHOWN_INSTEAD, text)
+
+
+def redactor(values: Any) -> Callable[[str], str]:
+    """Make a function that replaces credentials in a text, and the texts in some values."""
+    patterns = _patterns_of(_texts_in(values))
+    if not patterns:
+        return redact
+    pattern = _one_of(patterns.values())
+    return lambda text: pattern.sub(_SHOWN_INSTEAD, redact(text))
 
 
 def tells_credentials(content: bytes) -> bool:

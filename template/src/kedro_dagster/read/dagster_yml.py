@@ -167,7 +167,8 @@ class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
     The executor, the schedule and the loggers are given by name or in place. By default each node
-    is a step, static partitions fan out, and of other partitions a run takes one.
+    is a step, static partitions fan out, and of other partitions a run takes one; with
+    ``partitions: all``, each node runs once with all of them, as ``kedro run`` does.
     """
 
     pipeline: PipelineOptions
@@ -176,16 +177,10 @@ class JobOptions(Options):
     loggers: list[LoggerReference] = Field(default_factory=list)
     group_by: GroupBy | None = None
     runner: RunnerOptions | None = None
-    partitions: Literal["fan_out", "per_run"] | None = None
+    partitions: Literal["fan_out", "per_run", "all"] | None = None
     only_missing_outputs: bool = False
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
-
-
-class AssetsOptions(Options):
-    """How assets are materialised outside of jobs."""
-
-    executor: ExecutorReference | None = None
 
 
 class RetryOptions(Options):
@@ -204,11 +199,15 @@ class RetryOptions(Options):
 
 
 class NodeOptions(Options):
-    """How Dagster runs some nodes; ``null`` removes a setting that another key gives them."""
+    """How Dagster runs some nodes; ``null`` removes a setting that another key gives them.
+
+    A node with ``partitions: all`` runs once, with all partitions of its datasets.
+    """
 
     retry_policy: RetryOptions | None = None
     pool: values.Pool | None = None
     timeout: values.Duration | None = None
+    partitions: Literal["all"] | None = None
     tags: values.OpTags = Field(default_factory=dict)
 
 
@@ -220,6 +219,26 @@ class SensorOptions(Options):
     minimum_interval_seconds: int = Field(default=30, ge=1)
     description: str | None = None
     default_status: Literal["RUNNING", "STOPPED"] = "STOPPED"
+
+
+class FactsOptions(Options):
+    """What runs tell of the data they save: for how long they may look at it, and how much."""
+
+    enabled: bool = True
+    milliseconds: int = Field(default=50, ge=0)
+    kilobytes: int = Field(default=20, ge=0, le=1_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+
+class AssetsOptions(Options):
+    """How assets are materialised outside of jobs, and what runs tell of them."""
+
+    executor: ExecutorReference | None = None
+    facts: FactsOptions = Field(default_factory=FactsOptions)
 
 
 class KedroDagsterConfig(Options):

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 from parse import parse  # type: ignore[import-untyped]
 
-from ..errors import BadValueError, KeyPath
+from ..errors import BadValueError, KeyPath, did_you_mean
 from .partition_keys import check_key, check_layout, check_part
 
 
@@ -23,10 +23,12 @@ class Partitioning:
     Args:
         definition: Its partitions.
         mappings: How they map to those of other datasets, by the name or the pattern of these.
+        skips_missing: Whether what reads a partition without data is skipped, and does not fail.
     """
 
     definition: dg.PartitionsDefinition[str]
     mappings: Mapping[str, dg.PartitionMapping] = field(default_factory=dict)
+    skips_missing: bool = False
 
     @property
     def is_static(self) -> bool:
@@ -47,6 +49,16 @@ class Partitioning:
             return self.mappings[name]
         found = (mapping for pattern, mapping in self.mappings.items() if parse(pattern, name))
         return next(found, None)
+
+    def mapping_to_plain(self, name: str) -> dg.PartitionMapping | None:
+        """The mapping that is given for a downstream dataset without partitions, if it fits one."""
+        mapping = self.mapping_to(name)
+        try:
+            if mapping is not None:  # one without arguments is false
+                mapping.validate_partition_mapping(self.definition, None)
+        except Exception:  # noqa: BLE001  # a mapping of any kind may refuse in its own way
+            return None
+        return mapping
 
     # These are cached: to build them for each of n keys would take n times n steps
 
@@ -79,6 +91,10 @@ def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
         raise BadValueError(
             ("partition_mappings",), f"give a mapping by dataset, not {mappings!r}."
         )
+    missing = entry.get("missing", "fail")
+    if missing not in ("skip", "fail"):
+        advice = did_you_mean(str(missing), ("skip", "fail"))
+        raise BadValueError(("missing",), f"{missing!r} is not valid here. {advice}")
     definition = _build(config, ("partition",), dg.PartitionsDefinition)
     if (layout := entry.get("layout")) is not None:
         _check_layout(str(layout), definition)
@@ -88,6 +104,7 @@ def read_partitioning(entry: Mapping[str, Any]) -> Partitioning | None:
             target: _build(mapping, ("partition_mappings", target), dg.PartitionMapping)
             for target, mapping in mappings.items()
         },
+        skips_missing=missing == "skip",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +17,7 @@ class PartitionScope:
 
     Args:
         keys: Their keys.
-        optional: Whether a key without a file is left out, instead of being an error.
+        optional: Whether a key without a file, or that is not returned, is no error.
     """
 
     keys: tuple[str, ...]
@@ -71,6 +72,15 @@ def lay_out(layout: str, parts: Mapping[str, str], *where: str) -> str:
     path = layout.format_map(parts)
     check_key(path, *where)
     return path
+
+
+def read_layout(layout: str, path: str) -> dict[str, str]:
+    """Find the parts of a key in its path; none where the layout makes no such path."""
+    pieces = list(Formatter().parse(layout))
+    pattern = "".join(re.escape(text) + ("(.+?)" if name else "") for text, name, *_ in pieces)
+    found = re.fullmatch(pattern, path)
+    names = (name for _, name, *_ in pieces if name)
+    return dict(zip(names, found.groups(), strict=True)) if found else {}
 
 
 def _fields(layout: str) -> list[str]:

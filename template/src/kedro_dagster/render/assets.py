@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
 import dagster as dg
@@ -10,6 +10,7 @@ from pydantic_core import from_json, to_json
 
 from ..plan.model import DatasetKind, DatasetPlan, ProjectPlan
 from ..plan.names import KEDRO_IO_MANAGER
+from ..plan.partitions import can_map
 
 
 class CatalogTranslator:
@@ -63,12 +64,19 @@ class CatalogTranslator:
         """The key of each persisted dataset's asset, by the dataset's name."""
         return {name: spec.key for name, spec in self._specs.items()}
 
-    def spec(self, name: str, upstream: Iterable[str] = ()) -> dg.AssetSpec:
-        """The spec of a dataset's asset, with the assets it is made from."""
+    def spec(
+        self, name: str, upstream: Iterable[str] = (), wholly: Collection[str] = ()
+    ) -> dg.AssetSpec:
+        """The spec of a dataset's asset, with the assets it is made from; some of them wholly."""
         datasets, deps = self.plan.datasets, []
+        target = datasets[name].partitioning
         for source in upstream:
             partitioning, mapping = datasets[source].partitioning, None
-            if partitioning and datasets[name].partitioning:  # a pattern may match any dataset
+            if partitioning and target:
                 mapping = partitioning.mapping_to(name)
+                if source in wholly or not can_map(partitioning, target, name):
+                    mapping = dg.AllPartitionMapping()
+            elif partitioning:  # a pattern may match any dataset
+                mapping = partitioning.mapping_to_plain(name)
             deps.append(dg.AssetDep(self.asset_keys[source], partition_mapping=mapping))
         return self._specs[name].merge_attributes(deps=deps)

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from ..plan.model import AssetStepPlan, ProjectPlan, StepPlan
+from ..plan.model import AssetStepPlan, ProjectPlan, StepPlan, partitioned_in
 from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
 from ..plan.parameters import config_schema
 from ..read.dagster_yml import RetryOptions
@@ -71,10 +71,12 @@ class NodeTranslator:
             else dg.In(dg.Any, default_value=Transient.IN_CATALOG)
             for one in (datasets[name] for name in step.inputs)
         }
+        read = partitioned_in(step.inputs, datasets).values()
+        required = not any(one.skips_missing for one in read)  # else, Dagster skips what follows
         outs = {
-            one.identifier: dg.Out(dg.Nothing)
+            one.identifier: dg.Out(dg.Nothing, is_required=required)
             if one.persisted
-            else dg.Out(dg.Any, io_manager_key=TRANSIENT_IO_MANAGER)
+            else dg.Out(dg.Any, is_required=required, io_manager_key=TRANSIENT_IO_MANAGER)
             for one in (datasets[name] for name in step.outputs)
         }
         passes_values = not all(datasets[name].persisted for name in (*step.inputs, *step.outputs))
@@ -105,13 +107,17 @@ class NodeTranslator:
             {KEDRO},
         )
         policies = [datasets[name].metadata.get("backfill_policy") for name in made]
+        at_once = asset_step.takes_all or "single_run" in policies
         return dg.AssetsDefinition(
             node_def=op,
             keys_by_input_name=read,
             keys_by_output_name={datasets[name].identifier: keys[name] for name in made},
-            specs=[self.catalog.spec(name, upstream) for name, upstream in made.items()],
+            specs=[
+                self.catalog.spec(name, upstream, sources if asset_step.takes_all else ())
+                for name, upstream in made.items()
+            ],
             can_subset=len(made) > 1,
-            backfill_policy=dg.BackfillPolicy.single_run() if "single_run" in policies else None,
+            backfill_policy=dg.BackfillPolicy.single_run() if at_once else None,
         )
 
     def _op(

@@ -22,8 +22,9 @@ from . import mlflow_run
 from .event_log import event_log
 from .identity import close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
+from .partitions import check_partitions
 from .run_state import HookChanges, changes_of_hooks
-from .selection import RunOptions, RunSelection, planned_steps, select_nodes
+from .selection import RunOptions, RunSelection, planned_steps, select_nodes, skipped_steps
 from .transient import Release
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class PipelineHooks:
         self.failure: BaseException | None = None
         self.began = False
         self.ended = False
+        self.left: set[str] = set()
         self.changes = HookChanges()
         """What ``before_pipeline_run`` has changed."""
 
@@ -56,7 +58,9 @@ class PipelineHooks:
             with mlflow_run.closing(run.hook_manager, "FAILED"):
                 raise
         run.mlflow_joined = True
-        return mlflow_run.opened(run.hook_manager)
+        tags = mlflow_run.opened(run.hook_manager)
+        run.tags = {**run.tags, **tags}
+        return tags
 
     def choose_nodes(self) -> None:
         """Leave out what ``only_missing_outputs`` does, as a runner before the first node."""
@@ -88,11 +92,11 @@ class PipelineHooks:
 
     def end_after(self, steps: Iterable[str]) -> None:
         """End by itself when the last of these steps has run."""
-        left = set(steps)
+        self.left = set(steps)
 
         def step_done(step_key: str) -> None:
-            left.discard(step_key)
-            if not left:
+            self.left.discard(step_key)
+            if not self.left:
                 self.end()
 
         self.run.on_step_done = step_done
@@ -185,6 +189,7 @@ def pipeline_hooks(
         else:
             open_hooks(instance, dagster_run_id, hooks.before_pipeline_run())
     try:
+        check_partitions(run.plan, selection, instance, dagster_run_id)
         with event_log(log, instance):
             hooks.choose_nodes()
         run.check_inputs_and_build(hooks.running)
@@ -239,7 +244,8 @@ def open_alone(
         finally:
             if not hooks.ended:  # nobody tells a resource why it is closed
                 early = StepFailedError("The run ended early.")
-                hooks.failure = next(iter(run.errors.values()), early)
+                if run.errors or hooks.left - skipped_steps(instance, run_id):
+                    hooks.failure = next(iter(run.errors.values()), early)
                 _end(hooks, instance, run_id, log)
 
 
@@ -249,6 +255,7 @@ def in_mlflow_run(
 ) -> Iterator[None]:
     """Let nodes write to the MLflow run, whichever process has opened it."""
     joined = join_mlflow(run, instance, dagster_run_id)
+    run.mlflow = mlflow_run.told_of_run(run.hook_manager, run.tags)
     try:
         yield
     finally:

@@ -34,6 +34,7 @@ from ..plan.model import (
 )
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from . import mlflow_run, run_state
+from .facts import Facts
 from .identity import PARENT_RUN_ID_TAG
 from .launched import check_classes
 from .selection import RunOptions, RunSelection, steps_for_keys
@@ -66,6 +67,7 @@ class KedroRun:
     job_resources: ResourceDefs = field(default_factory=dict)  # by which the state is loaded
     release: Release | None = None
     mlflow_joined: bool = False
+    mlflow: Mapping[str, Any] = field(default_factory=dict)  # what is told of its MLflow run
     on_step_done: Callable[[str], None] | None = None
     errors: dict[str, BaseException] = field(default_factory=dict)  # by step
     in_memory: set[str] = field(default_factory=set)  # datasets that were made in this process
@@ -79,6 +81,11 @@ class KedroRun:
     def _steps_for_keys(self) -> Callable[[str], frozenset[str]]:
         keys = self.options.partition_keys
         return cache(lambda job_name: steps_for_keys(self.plan.jobs[job_name], keys))
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known of the data that the nodes of a step load and save."""
+        return Facts(self)
 
     # Built on first use: Dagster also opens resources to look at a run that is over
 
@@ -231,6 +238,7 @@ class KedroRun:
             self.catalog.release(name)
         for about_step in (self.used, self.in_memory, self.errors, self.crossed):
             about_step.clear()
+        self.facts.forget()
 
     def location(self, name: str, key: str | None = None) -> dict[str, Any]:
         """Say where a dataset, or one of its partitions, is saved."""

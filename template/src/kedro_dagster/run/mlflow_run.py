@@ -132,6 +132,15 @@ def ui_address(config: Any, tracking_uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
 
 
+def told_of_run(hook_manager: PluginManager, tags: Mapping[str, str]) -> dict[str, Any]:
+    """The MLflow run that nodes write to, and its address, as metadata of what they make."""
+    if (hook := _hook_of_run(hook_manager)) is None:
+        return {}
+    same = tags.get(RUN_ID_TAG) == hook.run_id and RUN_URL_TAG in tags
+    address = {RUN_URL_TAG: dg.MetadataValue.url(tags[RUN_URL_TAG])} if same else {}
+    return {RUN_ID_TAG: hook.run_id, **address}
+
+
 def saved_model(dataset: Any) -> dict[str, str]:
     """Where kedro-mlflow has logged the model that a dataset has saved in this process."""
     uri = getattr(dataset, "_last_saved_model_uri", None)

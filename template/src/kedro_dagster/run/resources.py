@@ -20,9 +20,9 @@ from ..read.partition_keys import PartitionScope
 from .hooks import open_alone
 from .identity import identity_of, lost_with, tags_of
 from .kedro_run import KedroRun, reuse_run, run_in_this_process
+from .partitions import in_scope
 from .selection import RunOptions
 from .shared_storage import load_state
-from .steps import in_scope
 from .transient import Transient
 
 

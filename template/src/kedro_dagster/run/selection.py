@@ -35,6 +35,7 @@ class RunSelection:
     tasks: tuple[tuple[str, Node], ...]
     job: JobPlan | None
     executor: str
+    assets: tuple[str, ...] = ()
 
     @property
     def runner(self) -> str:
@@ -102,7 +103,7 @@ def select_nodes(
     lost: bool = False,
 ) -> RunSelection | None:
     """Find the nodes that a Dagster run really runs; ``None`` where it runs none."""
-    job = plan.jobs.get(job_name)
+    job, assets = plan.jobs.get(job_name), list[str]()
     if job:
         chosen = [step for step in job.steps if step.name in steps]
         tasks = [(step.name, node) for step in chosen for node in step.nodes]
@@ -111,15 +112,14 @@ def select_nodes(
         if lost:
             tasks += [("", node) for node in plan.nodes_to_recover(job, chosen)]
     else:
-        tasks = [
-            (step, node)
-            for step, outputs in steps.items()
-            if step in plan.asset_steps
-            for node in plan.asset_steps[step].nodes_for(
-                plan.by_identifier[output].name for output in outputs
-            )
-        ]
-    return RunSelection(_as_one_pipeline(tasks), tuple(tasks), job, executor) if tasks else None
+        tasks = []
+        for step in filter(plan.asset_steps.__contains__, steps):
+            made = [plan.by_identifier[output].name for output in steps[step]]
+            tasks += [(step, node) for node in plan.asset_steps[step].nodes_for(made)]
+            assets += made
+    if not tasks:
+        return None
+    return RunSelection(_as_one_pipeline(tasks), tuple(tasks), job, executor, tuple(assets))
 
 
 def _as_one_pipeline(tasks: Iterable[tuple[str, Node]]) -> Pipeline:
@@ -155,6 +155,12 @@ def planned_steps(
         for step in snapshot.steps
         if step.key in snapshot.step_keys_to_execute
     }
+
+
+def skipped_steps(instance: dg.DagsterInstance, dagster_run_id: str) -> set[str]:
+    """The steps that Dagster has skipped, since what they depend on was not made."""
+    skipped = instance.all_logs(dagster_run_id, of_type=dg.DagsterEventType.STEP_SKIPPED)
+    return {str(one.step_key) for one in skipped}
 
 
 def steps_for_keys(job: JobPlan, wanted: Any) -> frozenset[str]:
@@ -194,6 +200,8 @@ def _chosen_keys(job: JobPlan, wanted: Any) -> dict[Nodes, set[str]]:
                 "all partitions at once. Leave out 'group_by'."
             )
     known = {key for keys in keys_of.values() for key in keys}
+    if not known:
+        raise ValueError(f"partition_keys: no step of job {job.name!r} is for one partition.")
     for key in asked:
         if key not in known:
             raise ValueError(

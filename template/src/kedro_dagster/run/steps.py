@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import dagster as dg
 from kedro.io import MemoryDataset
@@ -33,17 +33,19 @@ from ..plan.parameters import assign, overrides
 from ..plan.partitions import partitions_for_node
 from ..plan.runners import make_runner
 from ..read.credentials import redacted_errors
-from ..read.partition_keys import PartitionScope
 from . import mlflow_run
 from .event_log import event_log
+from .facts import ROWS
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
+from .partitions import Scopes, has_partitions, in_scope, saved_keys, without_data
 from .timeouts import time_limit
 from .transient import Transient
+from .watch import watching
 
 logger = logging.getLogger(__name__)
 
-Scopes: TypeAlias = Mapping[str, PartitionScope]  # what a node may touch, by dataset
+_PARTITIONS_TOLD = 100  # of which Dagster lists all for each
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class StepBody:
             run.step_done(step.name)
         elif not step.nodes:
             for name in step.outputs:
-                made = (node for one in job.producers(step, name) for node in one.nodes)
-                if run.nodes_to_run(made, job):
+                makers = (node for one in job.producers(step, name) for node in one.nodes)
+                if run.nodes_to_run(makers, job):
                     context.log_event(dg.AssetMaterialization(self.asset_keys[name]))
             run.step_done(step.name)
         else:
@@ -86,7 +88,11 @@ class StepBody:
                 for name, scope in step.scopes.items()
             }
             keys = [context.partition_key] if context.has_partition_key else []
-            self._run_nodes(step, context, nodes, keys, nothing, planned=planned)
+            made = self._run_nodes(
+                step, context, nodes, keys, nothing, whole=job.whole, planned=planned
+            )
+            if made is None:
+                return
         yield from self._outputs(run, step, () if reason else nodes)
 
     def _take_inputs(self, run: KedroRun, nodes: Nodes, inputs: Mapping[str, Any]) -> None:
@@ -115,12 +121,33 @@ class StepBody:
         context.resources.kedro.job_resources = context.job_def.resource_defs
         wanted = {self.plan.by_identifier[name].name for name in context.selected_output_names}
         selected = [name for name in asset_step.upstream if name in wanted]
-        keys = context.partition_keys if asset_step.partitioning else ()
-        nodes = asset_step.nodes_for(selected)
-        self._run_nodes(asset_step.step, context, nodes, keys, wanted)
+        of_partitions = asset_step.partitioning and has_partitions(context.run.tags)
+        keys = context.partition_keys if of_partitions else ()
+        nodes, whole = asset_step.nodes_for(selected), asset_step.whole
+        made = self._run_nodes(asset_step.step, context, nodes, keys, wanted, whole=whole)
+        if made is None:
+            return
         for name in selected:
-            where = context.resources.kedro.location(name, keys[0] if len(keys) == 1 else None)
-            yield dg.Output(None, self.plan.datasets[name].identifier, metadata=where)
+            dataset = self.plan.datasets[name]
+            if dataset.partitioning and len(made[name]) < len(keys):
+                self._record_some(context, name, made[name], len(keys))
+                continue
+            several = dataset.partitioning and len(keys) > 1
+            key = keys[0] if dataset.partitioning and len(keys) == 1 else None
+            told = _told_of(context, name, key)
+            if several:
+                told.pop(ROWS, None)  # it would be told of each
+                self._tell_of_partitions(context, name, keys)
+            yield dg.Output(None, dataset.identifier, metadata=told)
+
+    def _tell_of_partitions(
+        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str]
+    ) -> None:
+        """Tell of each partition what is known, where a run makes several of an asset."""
+        step = context.get_step_execution_context()
+        for key in keys if len(keys) <= _PARTITIONS_TOLD else ():
+            told = context.resources.kedro.facts.of(name, key)
+            step.add_asset_metadata(told, self.asset_keys[name], key)
 
     def _run_nodes(
         self,
@@ -130,11 +157,14 @@ class StepBody:
         keys: Sequence[str],
         recorded: Collection[str],
         *,
+        whole: Collection[str],
         planned: Scopes | None = None,
-    ) -> None:
+    ) -> dict[str, tuple[str, ...]] | None:
         """Run nodes in order, and record what they save, but for what Dagster itself records.
 
-        They may touch the partitions that are planned, or else those that belong to some keys.
+        They may touch the partitions that are planned, or else those that belong to some keys;
+        those that are whole touch any, as in ``kedro run``. Give the partition keys that they make
+        of each dataset, or ``None`` where they are skipped because there is no data.
         """
         run: KedroRun = context.resources.kedro
         instance, key = context.instance, context.get_step_execution_context().step.key
@@ -142,24 +172,36 @@ class StepBody:
         told, in_mlflow = _failure_told(run, key), in_mlflow_run(run, instance, context.run_id)
         timeout = step.settings.timeout
         limit = time_limit(key, timeout) if timeout else nullcontext()
+        made: dict[str, tuple[str, ...]] = {}
         with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
+            run.facts.forget()  # what an earlier attempt has saved
+            scopes = {
+                node.name: planned or partitions_for_node(node, self.plan.datasets, keys, instance)
+                for node in nodes
+                if node.name not in whole
+            }
+            reasons = (without_data(run, one, scopes.get(one.name, {}), nodes) for one in nodes)
+            if reason := next(filter(None, reasons), None):
+                context.log.info(f"This step is skipped, with what depends on it alone: {reason}.")
+                run.step_done(key)
+                return None
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
             options = self.plan.runner_options(context.job_name)
-            with _parameters(run, nodes, changed):
+            with _parameters(run, nodes, changed), watching(run):
                 if options:
                     record = partial(self._record, context, scopes={}, recorded=recorded)
                     _run_by(make_runner(options), run, key, nodes, record)
                 else:
                     for node in nodes:
-                        datasets = self.plan.datasets
-                        scopes = planned or partitions_for_node(node, datasets, keys, instance)
-                        _run_node(run, key, node, scopes)
-                        self._record(context, node, scopes, recorded)
+                        own = scopes.get(node.name, {})
+                        _run_node(run, key, node, own)
+                        made |= self._record(context, node, own, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
+        return made
 
     def _find_models(self, context: dg.OpExecutionContext, nodes: Nodes) -> None:
         run: KedroRun = context.resources.kedro
@@ -172,13 +214,40 @@ class StepBody:
 
     def _record(
         self, context: dg.OpExecutionContext, node: Node, scopes: Scopes, recorded: Collection[str]
+    ) -> dict[str, tuple[str, ...]]:
+        run, made = context.resources.kedro, dict[str, tuple[str, ...]]()
+        run.facts.node_done(node)
+        for variant in node.outputs:
+            name = strip_transcoding(variant)
+            dataset = self.plan.datasets[name]
+            if dataset.partitioning:
+                made[name] = saved_keys(run, variant, scopes.get(name), context.instance)
+            if dataset.persisted and name not in recorded:
+                self._log_made(context, name, made.get(name, (None,)))
+        return made
+
+    def _record_some(
+        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str], wanted: int
     ) -> None:
-        for name in data_outputs(node):
-            if self.plan.datasets[name].persisted and name not in recorded:
-                for key in scopes[name].keys if name in scopes else (None,):
-                    where = context.resources.kedro.location(name, key)
-                    asset = self.asset_keys[name]
-                    context.log_event(dg.AssetMaterialization(asset, metadata=where, partition=key))
+        """Record some of the partitions of a run: by an output, Dagster would record them all."""
+        self._log_made(context, name, keys)
+        context.log.warning(
+            f"Of {wanted} partitions of {name!r}, {len(keys)} are made: what this run would make "
+            "of it is skipped. Materialise that for the partitions that are there."
+        )
+
+    def _log_made(
+        self, context: dg.OpExecutionContext, name: str, keys: Iterable[str | None]
+    ) -> None:
+        for key in keys:
+            told, asset = _told_of(context, name, key), self.asset_keys[name]
+            context.log_event(dg.AssetMaterialization(asset, metadata=told, partition=key))
+
+
+def _told_of(context: dg.OpExecutionContext, name: str, key: str | None) -> dict[str, Any]:
+    """What is told of a dataset, or of one of its partitions, that a step has made."""
+    run: KedroRun = context.resources.kedro
+    return {**run.location(name, key), **run.facts.of(name, key)}
 
 
 def _stop_after_failure(context: dg.OpExecutionContext) -> None:
@@ -240,6 +309,8 @@ def _run_node(run: KedroRun, step: str, node: Node, scopes: Scopes) -> None:
             if scope := scopes.get(strip_transcoding(variant)):
                 chunks = in_chunks and variant in node.outputs
                 stack.enter_context(in_scope(run, variant, scope, node.name, in_chunks=chunks))
+            elif (plan := run.plan.datasets.get(strip_transcoding(variant))) and plan.partitioning:
+                kedro_door.unwrap_cached(run.catalog.get(variant)).use_version(run.run_id)
         Task(node, run.catalog, False, run.hook_manager, run_id=run.run_id).execute()
     logger.info("Completed node: %s", node.name)
     _node_done(run, step, node)
@@ -250,7 +321,7 @@ def _run_by(
     run: KedroRun,
     step: str,
     nodes: Nodes,
-    record: Callable[[Node], None],
+    record: Callable[[Node], object],
 ) -> None:
     """Run the nodes of a step by one of Kedro's runners."""
     left = dict.fromkeys(nodes)
@@ -271,22 +342,6 @@ def _node_done(run: KedroRun, step: str, node: Node) -> None:
     run.in_memory.update(map(strip_transcoding, node.outputs))
     if run.release:
         run.release.after(step, node, run.catalog)
-
-
-@contextmanager
-def in_scope(
-    run: KedroRun, variant: str, scope: PartitionScope, who: str, *, in_chunks: bool = False
-) -> Iterator[None]:
-    """Let a partitioned dataset in the catalog hold just some partitions, for a node or asset."""
-    dataset: Any = run.catalog.get(variant)
-    partitioned = kedro_door.unwrap_cached(dataset)
-    partitioned.use_version(run.run_id)
-    with ExitStack() as stack:
-        if dataset is not partitioned:  # it keeps the partitions of one scope
-            dataset.release()
-            stack.callback(dataset.release)
-        stack.enter_context(partitioned.in_scope(scope, strip_transcoding(variant), who, in_chunks))
-        yield
 
 
 @contextmanager
