@@ -30,7 +30,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import AbstractRunner, SequentialRunner
 from kedro_datasets.json import JSONDataset
 
-from kedro_dagster.doors import fallback
+from kedro_dagster.doors import fallback, kedro_session
 from kedro_dagster.doors import kedro as door
 from kedro_dagster.doors.kedro_runner import with_missing_outputs
 from kedro_dagster.errors import UnsupportedVersionError
@@ -107,7 +107,7 @@ def test_a_session_is_refused_that_takes_no_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StrippedSession, "without", "_store")
-    monkeypatch.setattr(door, "KedroSession", StrippedSession)
+    monkeypatch.setattr(kedro_session, "session_class", lambda: StrippedSession)
     with refused("_store"):
         open_session(tmp_path)
 

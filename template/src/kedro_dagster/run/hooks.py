@@ -208,6 +208,7 @@ def pipeline_hooks(
 def _end(hooks: PipelineHooks, instance: dg.DagsterInstance, dagster_run_id: str, log: Any) -> None:
     with event_log(log, instance), ExitStack() as stack:
         stack.callback(close_hooks, instance, dagster_run_id)
+        stack.callback(hooks.run.close, hooks.failure)
         stack.callback(hooks.end)
         if hooks.failure and hooks.began and not hooks.ended:
             stack.callback(hooks.say_how_to_go_on, "" if instance.is_ephemeral else dagster_run_id)

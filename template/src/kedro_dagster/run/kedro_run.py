@@ -153,6 +153,12 @@ class KedroRun:
         run_state.set_attributes(self.hook_manager, attributes)
         return catalog
 
+    def close(self, error: BaseException | None) -> None:
+        """Close the session of the run worker, as ``kedro run`` does at its end."""
+        self._session.__exit__(
+            type(error) if error else None, error, getattr(error, "__traceback__", None)
+        )
+
     def check_inputs_and_build(self, selection: RunSelection) -> None:
         """Build the datasets of the pipeline, as Kedro's runners do before the first node."""
         pipeline, job = selection.pipeline, selection.job
