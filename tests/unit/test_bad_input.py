@@ -617,3 +617,25 @@ def test_settings_that_cannot_be_imported_are_told_with_their_line(tmp_path: Pat
 def test_a_folder_without_a_project_is_told(tmp_path: Path) -> None:
     with pytest.raises(KedroDagsterError, match=f"{tmp_path} is not a Kedro project: "):
         KedroProjectTranslator(tmp_path)
+
+
+def test_a_job_that_makes_one_partition_does_not_look_for_missing_outputs(project: Project) -> None:
+    write(
+        project,
+        "conf/base/catalog.yml",
+        CATALOG
+        + """\
+clean:
+  type: kedro_dagster.datasets.DagsterPartitionedDataset
+  path: data/clean
+  dataset: json.JSONDataset
+  partition: {type: dagster.DailyPartitionsDefinition, start_date: 2026-01-01}
+""",
+    )
+    write(
+        project,
+        "conf/base/dagster.yml",
+        "jobs: {all: {pipeline: {}, partitions: per_run, only_missing_outputs: true}}\n",
+    )
+    (mistake,) = mistakes(project)
+    assert "jobs.all.only_missing_outputs: a run of this job makes one partition" in mistake

@@ -23,7 +23,7 @@ from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
-from .runners import check_runner
+from .runners import NOT_FOR_PARTITIONS, check_runner
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 
@@ -180,6 +180,8 @@ def _plan_jobs(
         except ValueError as error:
             mistakes.add(("jobs", name, "pipeline"), str(error))
             continue
+        if partitioning and options.only_missing_outputs:
+            mistakes.add(("jobs", name, "only_missing_outputs"), NOT_FOR_PARTITIONS)
         check_runner(name, options, pipeline, planner.datasets, mistakes)
         jobs[name] = JobPlan(
             name=name,
@@ -190,6 +192,7 @@ def _plan_jobs(
             whole=whole[name],
             executor=_executor_of(config, ("jobs", name, "executor"), options.executor),
             runner=options.runner,
+            only_missing_outputs=options.only_missing_outputs,
             schedule=_schedule_of(config, name),
             loggers=_loggers_of(config, options),
             description=options.description,

@@ -161,6 +161,7 @@ class JobPlan:
         whole: The names of the nodes that run once, with all partitions.
         executor: Its executor; ``None`` for that of the code location.
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
+        only_missing_outputs: Whether its runs make what is missing only, as ``kedro run`` can.
         schedule: When it runs by itself.
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
@@ -177,6 +178,7 @@ class JobPlan:
     whole: frozenset[str] = frozenset()
     executor: dagster_yml.ExecutorOptions | None = None
     runner: dagster_yml.RunnerOptions | None = None
+    only_missing_outputs: bool = False
     schedule: SchedulePlan | None = None
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None

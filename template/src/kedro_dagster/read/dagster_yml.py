@@ -180,6 +180,7 @@ class JobOptions(Options):
     partitions: Literal["fan_out", "per_run", "all"] | None = None
     max_concurrent_runs: int | None = Field(default=None, ge=1)
     when_busy: Literal["queue", "skip"] = "queue"
+    only_missing_outputs: bool = False
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 

@@ -141,7 +141,7 @@ class KedroExecutor(dg.Executor):
                     hooks.viz.saw(event, error)
                 yield event
             if hooks.failure is None:
-                find_results(context, run, selection)
+                find_results(context, run, hooks.running)
 
     def _execute_nodes(
         self,
