@@ -30,8 +30,9 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import AbstractRunner, SequentialRunner
 from kedro_datasets.json import JSONDataset
 
-from kedro_dagster.doors import fallback
+from kedro_dagster.doors import fallback, kedro_session
 from kedro_dagster.doors import kedro as door
+from kedro_dagster.doors.kedro_runner import with_missing_outputs
 from kedro_dagster.errors import UnsupportedVersionError
 
 CATALOG = "made: {type: MemoryDataset}\n"
@@ -106,7 +107,7 @@ def test_a_session_is_refused_that_takes_no_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StrippedSession, "without", "_store")
-    monkeypatch.setattr(door, "KedroSession", StrippedSession)
+    monkeypatch.setattr(kedro_session, "session_class", lambda: StrippedSession)
     with refused("_store"):
         open_session(tmp_path)
 
@@ -338,3 +339,17 @@ def test_values_are_copied_by_the_rule_of_kedro(
     door.create_catalog(context, ["__default__"], "id", {})
     assert memory_dataset._infer_copy_mode is not rule
     assert memory_dataset._infer_copy_mode(value) == rule(value)
+
+
+def test_a_kedro_is_refused_that_does_not_find_missing_outputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline, name = Pipeline([]), "_filter_pipeline_for_missing_outputs"
+    if hasattr(AbstractRunner, name):
+        assert with_missing_outputs(SequentialRunner(), pipeline, DataCatalog()).nodes == []
+        monkeypatch.delattr(AbstractRunner, name)
+        with refused(name):
+            with_missing_outputs(SequentialRunner(), pipeline, DataCatalog())
+    monkeypatch.setattr(AbstractRunner, "run", AbstractRunner._run)
+    with pytest.raises(UnsupportedVersionError, match="does not have this option of 'kedro run'"):
+        with_missing_outputs(SequentialRunner(), pipeline, DataCatalog())

@@ -7,8 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from kedro.framework.project import settings
 
 from projects import Project, make_project
+
+SESSIONS = hasattr(type(settings), "_SESSION_CLASS")
+"""Whether this Kedro has a SESSION_CLASS in settings.py."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("settings")]
 
@@ -25,6 +29,7 @@ import os
 
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
+from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
 
 
@@ -45,18 +50,38 @@ class Context(KedroContext):
         return super()._get_parameters()
 
 
+class Session(KedroSession):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        note("session")
+
+    @classmethod
+    def create(cls, *arguments, **options):
+        note("session is created")
+        return super().create(*arguments, **options)
+
+    def load_context(self):
+        note("session loads")
+        return super().load_context()
+
+    def close(self):
+        note("session closes")
+        super().close()
+
+
 class Catalog(DataCatalog):
     def save(self, name, data):
         note(f"catalog saves {name}")
         super().save(name, data)
 """
 SETTINGS = """\
-from shop.classes import Catalog, Context, Loader
+from shop.classes import Catalog, Context, Loader, Session
 
 CONFIG_LOADER_CLASS = Loader
 CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}
 CONTEXT_CLASS = Context
 DATA_CATALOG_CLASS = Catalog
+SESSION_CLASS = Session
 DISABLE_HOOKS_FOR_PLUGINS = ("quiet-plugin",)
 """
 PLUGIN = """\
@@ -119,10 +144,54 @@ def notes_of(project: Project, *command: str) -> list[str]:
 @pytest.mark.parametrize("job", ["in_process", "multiprocess"])
 def test_own_classes_and_plugins_work_as_under_kedro_run(project: Project, job: str) -> None:
     kedro = notes_of(project, "-m", "kedro", "run", "--nodes", "write")
-    assert kedro == ["catalog saves out", "context", "loud before write"]
+    sessions = sorted(line for line in kedro if line.startswith("session"))
+    if SESSIONS:
+        assert sessions == ["session", "session closes", "session is created", "session loads"]
+    others = [line for line in kedro if line not in sessions]
+    assert others == ["catalog saves out", "context", "loud before write"]
     out = project.path / "data" / "out.json"
     assert json.loads(out.read_text()) == "from the loader"
     out.unlink()
     dagster = ("-m", "dagster", "job", "execute", "-m", "shop.definitions", "-j", job)
     assert notes_of(project, *dagster) == kedro
     assert json.loads(out.read_text()) == "from the loader"
+
+
+@pytest.mark.skipif(not SESSIONS, reason="this Kedro has no SESSION_CLASS")
+@pytest.mark.parametrize(
+    ("session", "message"),
+    [
+        (
+            "from kedro.framework.session import KedroServiceSession as Session\n",
+            "KedroServiceSession is not derived from KedroSession, and cannot carry the identity",
+        ),
+        (
+            """\
+from kedro.framework.session import KedroSession
+
+class Session(KedroSession):
+    def __init__(self, session_id, **options):
+        super().__init__(session_id="mine", **options)
+""",
+            "Session makes a session with an identity of its own, 'mine', and cannot carry that",
+        ),
+    ],
+)
+def test_a_session_that_cannot_be_that_of_a_run_is_refused(
+    project: Project, tmp_path: Path, session: str, message: str
+) -> None:
+    own = project.copy(tmp_path / "project")
+    (own.path / "src/shop/settings.py").write_text(f"{session}\nSESSION_CLASS = Session\n")
+    run = own.execute("in_process", check=False)
+    assert run.returncode
+    assert f"SESSION_CLASS of settings.py: {message}" in run.stdout + run.stderr
+    assert not (own.path / "data/out.json").exists()
+
+
+@pytest.mark.skipif(not SESSIONS, reason="this Kedro has no SESSION_CLASS")
+def test_what_of_a_session_is_not_called_is_said(project: Project, tmp_path: Path) -> None:
+    own = project.copy(tmp_path / "project")
+    with (own.path / "src/shop/classes.py").open("a") as file:
+        file.write("\n\nSession.run = lambda self, **options: None\n")
+    run = own.kedro("dagster", "plan", NOTES=str(tmp_path / "notes.txt"), COLUMNS="400")
+    assert "SESSION_CLASS of settings.py: Session.run is not called" in run.stdout + run.stderr

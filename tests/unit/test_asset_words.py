@@ -174,6 +174,8 @@ def test_an_entry_with_dagsters_words_runs_and_is_tried_again(
     process = copy.execute(job)
     assert "once - STEP_UP_FOR_RETRY" in process.stderr
     assert [(copy.path / "data" / name).read_text() for name in ("eu.json", "us.json")] == wanted
+    module = ("-m", "shop.definitions")
+    copy.run("-m", "dagster", "asset", "materialize", "--select", "us/total", *module)
 
 
 def mistakes(words: Any, *more: Mapping[str, Any]) -> list[str]:

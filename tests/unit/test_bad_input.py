@@ -147,8 +147,8 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
         (
             "- jobs\n",
             (
-                "its top level must have the keys 'requires_helper', 'dev', 'executors', "
-                "'assets', 'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
+                "its top level must have the keys 'requires_helper', 'one_writer', 'dev', "
+                "'executors', 'assets', 'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
             ),
         ),
         (
@@ -514,6 +514,10 @@ def test_an_executor_that_is_not_installed_is_told_with_its_package(
             ),
         ),
         (
+            "raw: {type: json.JSONDataset, filepath: x, metadata: {dagster: {ownrs: [me]}}}",
+            "raw.metadata.dagster.ownrs: unknown key. Did you mean 'owners'?",
+        ),
+        (
             "raw: {type: json.JSONDataset, filepath: x, metadata: {description: 4}}",
             "raw.metadata.description: 4 is no text. Write it in quotes.",
         ),
@@ -613,3 +617,25 @@ def test_settings_that_cannot_be_imported_are_told_with_their_line(tmp_path: Pat
 def test_a_folder_without_a_project_is_told(tmp_path: Path) -> None:
     with pytest.raises(KedroDagsterError, match=f"{tmp_path} is not a Kedro project: "):
         KedroProjectTranslator(tmp_path)
+
+
+def test_a_job_that_makes_one_partition_does_not_look_for_missing_outputs(project: Project) -> None:
+    write(
+        project,
+        "conf/base/catalog.yml",
+        CATALOG
+        + """\
+clean:
+  type: kedro_dagster.datasets.DagsterPartitionedDataset
+  path: data/clean
+  dataset: json.JSONDataset
+  partition: {type: dagster.DailyPartitionsDefinition, start_date: 2026-01-01}
+""",
+    )
+    write(
+        project,
+        "conf/base/dagster.yml",
+        "jobs: {all: {pipeline: {}, partitions: per_run, only_missing_outputs: true}}\n",
+    )
+    (mistake,) = mistakes(project)
+    assert "jobs.all.only_missing_outputs: a run of this job makes one partition" in mistake

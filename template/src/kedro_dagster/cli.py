@@ -41,6 +41,12 @@ _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
 run_monitoring:
   enabled: true # a run whose worker was killed is marked as failed
+concurrency:
+  runs:
+    tag_concurrency_limits: # runs of a job with max_concurrent_runs: 1 wait in the queue
+      - key: kedro/one_run_of
+        value: { applyLimitPerUniqueValue: true }
+        limit: 1
 compute_logs: # what steps print; Dagster's own way takes four processes a step
   module: kedro_dagster.compute_logs
   class: KedroComputeLogManager

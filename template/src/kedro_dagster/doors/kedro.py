@@ -10,7 +10,6 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import kedro.io
@@ -37,6 +36,7 @@ from packaging.version import parse as parse_version
 from pluggy import PluginManager
 
 from .fallback import needed, or_else, replaced
+from .kedro_session import make_session
 from .omegaconf import LenientOmegaConf, Results, own_resolvers
 
 KEDRO = "kedro"
@@ -111,20 +111,11 @@ def open_session(
 ) -> KedroSession:
     """Open a Kedro session under the identity of a run, or under a new one.
 
-    ``KedroSession.create`` always makes a new one, and asks git about the project: in each process
-    of a run. ``configure`` gets the config loader before any hook does.
+    ``configure`` gets the config loader before any hook does.
     """
-    session = KedroSession(
-        session_id=run_id or generate_timestamp(),
-        package_name=package_name,
-        project_path=project_path,
-        conf_source=conf_source,
-    )
     options = {"env": env, "runtime_params": dict(runtime_params or {})}
-    needed(KEDRO, session, "_store").update(
-        project_path=Path(project_path).resolve(),
-        session_id=session.session_id,
-        **{name: value for name, value in options.items() if value},
+    session = make_session(
+        run_id or generate_timestamp(), project_path, package_name, conf_source, options
     )
     if configure:
         make_loader = needed(KEDRO, session, "_get_config_loader")

@@ -19,11 +19,11 @@ from .checks import check_loggers, check_mappings, check_references, check_senso
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
 from .model import AssetStepPlan, JobPlan, ProjectPlan, SchedulePlan
-from .names import node_labels, schedule_name
+from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
-from .runners import check_runner
+from .runners import NOT_FOR_PARTITIONS, check_runner
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 
@@ -86,6 +86,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         parameters=parameters,
         hidden_parameters=hidden_names(parameters, project.hidden_parameters),
         sensors=project.config.sensors,
+        one_writer=project.config.one_writer,
         key_prefix=tuple(project.config.assets.key_prefix),
         asset_executor=_executor_of(
             project.config, ("assets", "executor"), project.config.assets.executor
@@ -179,6 +180,8 @@ def _plan_jobs(
         except ValueError as error:
             mistakes.add(("jobs", name, "pipeline"), str(error))
             continue
+        if partitioning and options.only_missing_outputs:
+            mistakes.add(("jobs", name, "only_missing_outputs"), NOT_FOR_PARTITIONS)
         check_runner(name, options, pipeline, planner.datasets, mistakes)
         jobs[name] = JobPlan(
             name=name,
@@ -189,10 +192,13 @@ def _plan_jobs(
             whole=whole[name],
             executor=_executor_of(config, ("jobs", name, "executor"), options.executor),
             runner=options.runner,
+            only_missing_outputs=options.only_missing_outputs,
             schedule=_schedule_of(config, name),
             loggers=_loggers_of(config, options),
             description=options.description,
-            tags=options.tags,
+            tags={**options.tags, **_queue_tag(name, options)},
+            max_concurrent_runs=options.max_concurrent_runs,
+            when_busy=options.when_busy,
         )
     return jobs
 
@@ -202,6 +208,12 @@ def _executor_of(
 ) -> ExecutorOptions | None:
     found = find_executor(config, path, executor)
     return found[1] if found else None
+
+
+def _queue_tag(job: str, options: JobOptions) -> Mapping[str, str]:
+    """The tag by which Dagster's queue starts one run at a time, where the instance limits it."""
+    waits = options.max_concurrent_runs == 1 and options.when_busy == "queue"
+    return {ONE_RUN_TAG: job} if waits else {}
 
 
 def _schedule_of(config: KedroDagsterConfig, job: str) -> SchedulePlan | None:

@@ -161,10 +161,13 @@ class JobPlan:
         whole: The names of the nodes that run once, with all partitions.
         executor: Its executor; ``None`` for that of the code location.
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
+        only_missing_outputs: Whether its runs make what is missing only, as ``kedro run`` can.
         schedule: When it runs by itself.
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
+        max_concurrent_runs: How many of its runs may go on at a time.
+        when_busy: What becomes of another run: ``queue`` or ``skip``.
     """
 
     name: str
@@ -175,10 +178,13 @@ class JobPlan:
     whole: frozenset[str] = frozenset()
     executor: dagster_yml.ExecutorOptions | None = None
     runner: dagster_yml.RunnerOptions | None = None
+    only_missing_outputs: bool = False
     schedule: SchedulePlan | None = None
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    max_concurrent_runs: int | None = None
+    when_busy: str = "queue"
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
@@ -244,6 +250,7 @@ class ProjectPlan:
         sensors: The sensors for new partitions, by name.
         key_prefix: What the keys of all assets begin with.
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
+        one_writer: Whether steps that write the same dataset take turns, in all runs.
         facts: Within which limits runs tell of the data they save.
     """
 
@@ -257,6 +264,7 @@ class ProjectPlan:
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
     key_prefix: tuple[str, ...] = ()
     asset_executor: dagster_yml.ExecutorOptions | None = None
+    one_writer: bool = False
     facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
 
     @functools.cached_property

@@ -24,6 +24,9 @@ from ..utils import (
     unformat_asset_name,
 )
 
+ONE_RUN_TAG = "kedro/one_run_of"
+"""The tag of runs of which Dagster's queue is to start one at a time, with the job's name."""
+
 _NAMED_BY_KEDRO = re.compile(r"(.+)(__[0-9a-f]{8})")
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 from kedro.pipeline.node import Node
 
+from ..doors.kedro_session import unused_methods
 from ..read.dagster_yml import ExecutorOptions, GroupBy
 from .executors import import_executor
 from .model import Datasets, JobPlan, ProjectPlan, StepPlan, data_outputs
@@ -42,6 +43,11 @@ _STAYS: Mapping[str, frozenset[str]] = {
 
 def preflight(plan: ProjectPlan) -> Iterator[str]:
     """Warn of each job whose steps pass values in memory, and run in processes of their own."""
+    for method in unused_methods():
+        yield (
+            f"SESSION_CLASS of settings.py: {method} is not called, since Dagster runs the nodes. "
+            "What it does before and after them belongs into hooks."
+        )
     planner = StepPlanner(plan.datasets, NodeOptionsResolver({}, (), {}))
     for job in plan.jobs.values():
         crossing = _crossing(job.steps, plan.datasets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 
 from ..errors import KedroDagsterError
 from .model import ProjectPlan, StepPlan
@@ -12,12 +13,15 @@ from .names import op_name
 
 def rename_steps(plan: ProjectPlan, name_of: Callable[[StepPlan], str]) -> ProjectPlan:
     """Give the steps of jobs and of assets other names, wherever the plan speaks of them."""
+    assets = list(plan.asset_steps.values())
+    steps = (*(job.steps for job in plan.jobs.values()), (one.step for one in assets))
+    if all(name_of(step) == step.name for step in chain(*steps)):
+        return plan
     jobs = {}
     for name, job in plan.jobs.items():
         named = _named(job.steps, name_of, f"job {name!r}")
-        steps = [replace(one, name=step, op=op_name(name, step)) for step, one in named.items()]
-        jobs[name] = replace(job, steps=tuple(steps))
-    assets = list(plan.asset_steps.values())
+        renamed = [replace(one, name=step, op=op_name(name, step)) for step, one in named.items()]
+        jobs[name] = replace(job, steps=tuple(renamed))
     names = _named((one.step for one in assets), name_of, "the assets")
     asset_steps = {
         name: replace(one, step=replace(one.step, name=name, op=name))

@@ -11,6 +11,11 @@ from ..read.dagster_yml import JobOptions, RunnerOptions
 from ..read.mistakes import Mistakes
 from .model import Datasets, partitioned_in
 
+NOT_FOR_PARTITIONS = (
+    "a run of this job makes one partition, and Kedro only asks whether there is any. Leave it "
+    "out: a backfill finds the partitions that are missing."
+)
+
 
 def make_runner(options: RunnerOptions) -> AbstractRunner:
     """Make a runner as ``kedro run --runner`` does."""

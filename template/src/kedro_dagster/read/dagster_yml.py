@@ -178,8 +178,17 @@ class JobOptions(Options):
     group_by: GroupBy | None = None
     runner: RunnerOptions | None = None
     partitions: Literal["fan_out", "per_run", "all"] | None = None
+    max_concurrent_runs: int | None = Field(default=None, ge=1)
+    when_busy: Literal["queue", "skip"] = "queue"
+    only_missing_outputs: bool = False
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _busy_at_how_many(self) -> JobOptions:
+        if "when_busy" in self.model_fields_set and self.max_concurrent_runs is None:
+            raise ValueError("when_busy: give max_concurrent_runs too, which says when it is so.")
+        return self
 
 
 class RetryOptions(Options):
@@ -273,10 +282,12 @@ class AssetsOptions(Options):
 class KedroDagsterConfig(Options):
     """The whole of ``dagster.yml``: each section has its entries by name.
 
+    ``one_writer`` lets no two steps of any runs write the same dataset at the same time.
     Under ``nodes`` they are called by name, pattern, ``namespace:name`` or ``tag:name``.
     """
 
     requires_helper: values.HelperVersion = ""
+    one_writer: bool = False
     dev: DevOptions = Field(default_factory=DevOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
     assets: AssetsOptions = Field(default_factory=AssetsOptions)

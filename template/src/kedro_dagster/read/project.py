@@ -23,6 +23,7 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from ..doors import quiet
+from ..doors.kedro_session import session_class
 from ..errors import KeyPath, ProjectNotFoundError
 from .ad_hoc import add_job_asked_for
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
@@ -133,6 +134,7 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
             f"The settings of the Kedro project, {package}.settings, cannot be imported: "
             f"{describe_cause(error)}"
         ) from error
+    session_class()
     return root, package
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from ..plan.model import AssetStepPlan, DatasetPlan, ProjectPlan, StepPlan, partitioned_in
-from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
+from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER, identifier
 from ..plan.parameters import config_schema
 from ..read.dagster_yml import RetryOptions
 from ..run.steps import StepBody
@@ -113,7 +113,7 @@ class NodeTranslator:
         specs = [self.catalog.spec(name, upstream, wholly) for name, upstream in made.items()]
         deps = dict.fromkeys(dep.asset_key for spec in specs for dep in spec.deps)
         others = [key for key in deps if key not in {*read.values(), *(spec.key for spec in specs)}]
-        read.update((f"after_{index}", key) for index, key in enumerate(others))
+        read.update((identifier(f"/{key.to_user_string()}"), key) for key in others)
         out = dg.Out(dg.Nothing, is_required=False, io_manager_key=KEDRO_IO_MANAGER)
         op = self._op(
             asset_step.step,

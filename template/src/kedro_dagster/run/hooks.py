@@ -10,11 +10,14 @@ from typing import Any
 
 import dagster as dg
 from kedro import __version__ as kedro_version
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
 
 from ..doors import kedro as kedro_door
-from ..doors.kedro_runner import suggest_resume
-from ..errors import StepFailedError, while_handled
+from ..doors.kedro_runner import suggest_resume, with_missing_outputs
+from ..errors import RunConfigError, StepFailedError, while_handled
 from ..plan.model import ProjectPlan
+from ..plan.runners import NOT_FOR_PARTITIONS, make_runner
 from ..read.credentials import redacted_errors
 from . import mlflow_run, viz_status
 from .event_log import event_log
@@ -34,6 +37,8 @@ class PipelineHooks:
     def __init__(self, run: KedroRun, selection: RunSelection) -> None:
         self.run = run
         self.selection = selection
+        self.running = selection
+        """What of it runs, where only missing outputs are made."""
         self.failure: BaseException | None = None
         self.began = False
         self.ended = False
@@ -59,9 +64,25 @@ class PipelineHooks:
         self.viz = viz_status.follow(run, self.selection)
         tags = mlflow_run.opened(run.hook_manager)
         run.tags = {**run.tags, **tags}
-        if run.single_process:
-            run.release = Release(self.selection)
         return tags
+
+    def choose_nodes(self) -> None:
+        """Leave out what ``only_missing_outputs`` does, as a runner before the first node."""
+        run, job = self.run, self.selection.job
+        if run.options.misses_only(job):
+            if job is None:
+                message = "this is for jobs. Choose the assets that are missing."
+                raise RunConfigError(("only_missing_outputs",), message)
+            if job.partitioning:
+                raise RunConfigError(("only_missing_outputs",), NOT_FOR_PARTITIONS)
+            runner = make_runner(job.runner) if job.runner else SequentialRunner()
+            pipeline = self.selection.pipeline
+            if run.left_out is None:  # else this process resumes what another has begun
+                kept = with_missing_outputs(runner, pipeline, run.catalog)
+                run.left_out = frozenset(node.name for node in (pipeline - kept).nodes)
+            self.running = self.selection.only(Pipeline(run.nodes_to_run(pipeline.nodes, job)))
+        if run.single_process:
+            run.release = Release(self.running)
 
     def end(self) -> None:
         """Call the last hook of the run: which one depends on how it went."""
@@ -87,7 +108,7 @@ class PipelineHooks:
         self.run.on_step_done = step_done
 
     def _after_pipeline_run(self) -> None:
-        outputs = self.selection.pipeline.outputs()
+        outputs = self.running.pipeline.outputs()
         result = {name: self.run.get_dataset(name) for name in outputs}
         with mlflow_run.closing(self.run.hook_manager, "FINISHED"):
             self.run.hook_manager.hook.after_pipeline_run(run_result=result, **self._arguments())
@@ -105,10 +126,10 @@ class PipelineHooks:
         if job and not job.runner and isinstance(self.failure, Exception):
             left = {
                 node.name
-                for step, node in self.selection.tasks
+                for step, node in self.running.tasks
                 if step and step not in run.steps_done and (step, node.name) not in run.nodes_done
             }
-            pipeline = self.selection.pipeline
+            pipeline = self.running.pipeline
             done = [node for node in pipeline.nodes if node.name not in left]
             suggest_resume(pipeline, done, run.catalog)
         if dagster_run_id:
@@ -149,7 +170,7 @@ class PipelineHooks:
             **kedro_door.pipelines_param(selection.pipeline_names if selection.job else []),
             "namespaces": filters.get("node_namespaces", []),
             "runner": selection.runner,
-            "only_missing_outputs": False,
+            "only_missing_outputs": run.options.misses_only(selection.job),
         }
 
 
@@ -177,7 +198,9 @@ def pipeline_hooks(
             open_hooks(instance, dagster_run_id, hooks.before_pipeline_run())
     try:
         check_partitions(run.plan, selection, instance, dagster_run_id)
-        run.check_inputs_and_build(selection)
+        with event_log(log, instance):
+            hooks.choose_nodes()
+        run.check_inputs_and_build(hooks.running)
         hooks.began = True
         with publish_run(dagster_run_id, run):
             yield hooks
@@ -193,6 +216,7 @@ def pipeline_hooks(
 def _end(hooks: PipelineHooks, instance: dg.DagsterInstance, dagster_run_id: str, log: Any) -> None:
     with event_log(log, instance), ExitStack() as stack:
         stack.callback(close_hooks, instance, dagster_run_id)
+        stack.callback(hooks.run.close, hooks.failure)
         stack.callback(hooks.end)
         if hooks.failure and hooks.began and not hooks.ended:
             stack.callback(hooks.say_how_to_go_on, "" if instance.is_ephemeral else dagster_run_id)

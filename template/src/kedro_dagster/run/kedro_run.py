@@ -8,7 +8,7 @@ identity and with the state of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, cached_property, partial
@@ -19,10 +19,19 @@ import dagster as dg
 from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
+from kedro.pipeline.node import Node
 from pluggy import PluginManager
 
 from ..doors import kedro as kedro_door
-from ..plan.model import ProjectPlan, StepPlan, is_parameter, partitioned_in
+from ..errors import TransientDataError
+from ..plan.model import (
+    JobPlan,
+    Nodes,
+    ProjectPlan,
+    StepPlan,
+    is_parameter,
+    partitioned_in,
+)
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from . import mlflow_run, run_state
 from .facts import Facts
@@ -36,6 +45,8 @@ _runs: dict[str, KedroRun] = {}  # those whose hooks are called in this process
 _kept: dict[str, KedroRun] = {}  # that of the last step in a process that is for steps only
 
 ResourceDefs: TypeAlias = Mapping[str, dg.ResourceDefinition]
+
+_LEFT_OUT: run_state.Place = ("nodes", "which nodes are left out")
 
 # Packages whose objects are the same in another process
 _SAFE_TO_PASS = {"builtins", "datetime", "decimal", "numpy", "pandas", "polars", "pyarrow"}
@@ -97,6 +108,12 @@ class KedroRun:
         return self.load_state(self.job_resources) if self.load_state else {}
 
     @cached_property
+    def left_out(self) -> frozenset[str] | None:
+        """The names of nodes that do not run; the run worker sets it, and others find it."""
+        found: frozenset[str] | None = run_state.unpack(self._state, "nodes", {}).get(_LEFT_OUT[1:])
+        return found
+
+    @cached_property
     def _configuration(self) -> Mapping[run_state.Place, Any]:
         """What stands in the configuration of this run, and would not when it is read again."""
         return run_state.unpack(self._state, "config", {})
@@ -136,6 +153,12 @@ class KedroRun:
         run_state.set_attributes(self.hook_manager, attributes)
         return catalog
 
+    def close(self, error: BaseException | None) -> None:
+        """Close the session of the run worker, as ``kedro run`` does at its end."""
+        self._session.__exit__(
+            type(error) if error else None, error, getattr(error, "__traceback__", None)
+        )
+
     def check_inputs_and_build(self, selection: RunSelection) -> None:
         """Build the datasets of the pipeline, as Kedro's runners do before the first node."""
         pipeline, job = selection.pipeline, selection.job
@@ -165,6 +188,8 @@ class KedroRun:
         loader = self.context.config_loader
         again = {kind: loader[kind] for kind in self._read}
         values = {**changes.values, **run_state.changed_configuration(self._read, again)}
+        if self.left_out is not None:
+            values[_LEFT_OUT] = self.left_out
         return run_state.pack(values, self._references(self.catalog))
 
     def _references(self, catalog: Any) -> run_state.References:
@@ -182,10 +207,25 @@ class KedroRun:
         if self.on_step_done:
             self.on_step_done(step_key)
 
-    def skips(self, step: StepPlan, job_name: str) -> bool:
-        """Whether a step is for other partitions than those that the run is limited to."""
+    def why_skipped(self, step: StepPlan, job_name: str, nodes: Nodes) -> str:
+        """Why a step does not run, of whose nodes some may be left out."""
         limited = self.options.partition_keys is not None
-        return limited and step.name not in self._steps_for_keys(job_name)
+        if limited and step.name not in self._steps_for_keys(job_name):
+            return "The partitions of this step are not among those of the run."
+        if step.nodes and not nodes:
+            return "only_missing_outputs: what this step makes is there, or is not needed."
+        return ""
+
+    def nodes_to_run(self, nodes: Iterable[Node], job: JobPlan | None) -> Nodes:
+        """Leave out those nodes that are left out where only missing outputs are made."""
+        if not self.options.misses_only(job):
+            return tuple(nodes)
+        if self.left_out is None:
+            raise TransientDataError(
+                "only_missing_outputs: this process does not know which nodes the run leaves out. "
+                "The log of the run says why it could not be stored for it."
+            )
+        return tuple(node for node in nodes if node.name not in self.left_out)
 
     def put(self, name: str, value: Any) -> None:
         """Give a transient dataset the value it has in another process."""

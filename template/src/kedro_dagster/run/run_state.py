@@ -24,7 +24,7 @@ from ..read.credentials import tells_credentials
 from . import mlflow_run
 
 Place: TypeAlias = tuple[Any, ...]
-"""Where a value belongs: ``config``, ``dataset`` or ``hook``, then where to find it there."""
+"""Where a value belongs: ``config``, ``dataset``, ``hook`` or ``nodes``, then where there."""
 
 References: TypeAlias = Mapping[str, Any]
 """What each process has of its own, and no value takes along: the catalog, the context."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -47,6 +47,12 @@ class RunSelection:
         """The registered pipelines the run is of; ``__default__`` for assets."""
         return self.job.options.names if self.job else ["__default__"]
 
+    def only(self, pipeline: Pipeline) -> RunSelection:
+        """The same run of a part of its pipeline."""
+        names = {node.name for node in pipeline.nodes}
+        tasks = tuple(task for task in self.tasks if task[1].name in names)
+        return replace(self, pipeline=pipeline, tasks=tasks)
+
 
 class RunOptions(dg.Config):
     """The config of the ``kedro`` resource: options of ``kedro run``, and partition keys."""
@@ -63,6 +69,10 @@ class RunOptions(dg.Config):
         default=None,
         description="The only partitions to run, of a job that runs all: keys, or {start, end}.",
     )
+    only_missing_outputs: bool | None = Field(
+        default=None,
+        description="Run the nodes whose outputs are missing, as 'kedro run' with this option.",
+    )
 
     @classmethod
     def of(cls, run_config: Mapping[str, Any]) -> RunOptions:
@@ -77,6 +87,12 @@ class RunOptions(dg.Config):
         check_runtime_params(options.runtime_params)
         check_load_versions(options.load_versions)
         return options
+
+    def misses_only(self, job: JobPlan | None) -> bool:
+        """Whether a run is to make missing outputs only: what it says itself, or else its job."""
+        if self.only_missing_outputs is None:
+            return job is not None and job.only_missing_outputs
+        return self.only_missing_outputs
 
 
 def select_nodes(

@@ -25,6 +25,8 @@ from ..plan.model import (
     Nodes,
     ProjectPlan,
     StepPlan,
+    data_inputs,
+    data_outputs,
     is_parameter,
 )
 from ..plan.parameters import assign, overrides
@@ -39,6 +41,7 @@ from .kedro_run import KedroRun
 from .partitions import Scopes, has_partitions, in_scope, saved_keys, without_data
 from .timeouts import time_limit
 from .transient import Transient
+from .turns import turn_to_write
 from .watch import watching
 
 logger = logging.getLogger(__name__)
@@ -61,21 +64,22 @@ class StepBody:
         run.job_resources = context.job_def.resource_defs
         _stop_after_failure(context)
         job = self.plan.jobs[context.job_name]
-        skipped = run.skips(step, context.job_name)
-        if skipped:
-            context.log.info("The partitions of this step are not among those of the run.")
+        nodes = run.nodes_to_run(step.nodes, job)
+        reason = run.why_skipped(step, job.name, nodes)
+        if reason:
+            context.log.info(reason)
             run.step_done(step.name)
         elif not step.nodes:
             for name in step.outputs:
-                context.log_event(dg.AssetMaterialization(self.asset_keys[name]))
+                makers = (node for one in job.producers(step, name) for node in one.nodes)
+                if run.nodes_to_run(makers, job):
+                    context.log_event(dg.AssetMaterialization(self.asset_keys[name]))
             run.step_done(step.name)
         else:
-            for identifier, value in inputs.items():
-                if not isinstance(value, Transient):
-                    run.put(self.plan.by_identifier[identifier].name, value)
-            nodes = step.nodes
+            self._take_inputs(run, nodes, inputs)
             if any(value is Transient.LOST for value in inputs.values()):
-                nodes = (*self.plan.nodes_to_recover(job, [step]), *nodes)
+                recovered = run.nodes_to_run(self.plan.nodes_to_recover(job, [step]), job)
+                nodes = (*recovered, *nodes)
             # A nothing dataset is recorded once, by the step that waits for those of all keys
             kinds = {name: self.plan.datasets[name].kind for name in step.outputs if step.keys}
             nothing = [name for name, kind in kinds.items() if kind is DatasetKind.NOTHING]
@@ -90,10 +94,25 @@ class StepBody:
             )
             if made is None:
                 return
+        yield from self._outputs(run, step, () if reason else nodes)
+
+    def _take_inputs(self, run: KedroRun, nodes: Nodes, inputs: Mapping[str, Any]) -> None:
+        """Put the values from other processes into the catalog that some nodes read."""
+        read = {name for node in nodes for name in data_inputs(node)}
+        for identifier, value in inputs.items():
+            name = self.plan.by_identifier[identifier].name
+            if name in read and not isinstance(value, Transient):
+                run.put(name, value)
+
+    def _outputs(self, run: KedroRun, step: StepPlan, nodes: Nodes) -> Iterator[dg.Output[Any]]:
+        """Give what a step makes, of which some nodes have run."""
+        made = {name for node in nodes for name in data_outputs(node)}
         for name in step.outputs:
             dataset, value = self.plan.datasets[name], None
-            if step.nodes and not skipped and not dataset.persisted:
-                value = Transient.IN_CATALOG if run.single_process else run.dataset(name).load()
+            if step.nodes and not dataset.persisted and run.single_process:
+                value = Transient.IN_CATALOG
+            elif name in made and not dataset.persisted:
+                value = run.dataset(name).load()
             yield dg.Output(value, dataset.identifier)
 
     def run_assets(
@@ -155,7 +174,13 @@ class StepBody:
         timeout = step.settings.timeout
         limit = time_limit(key, timeout) if timeout else nullcontext()
         made: dict[str, tuple[str, ...]] = {}
-        with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
+        with (
+            redacted_errors(),
+            event_log(context.log, instance),
+            told,
+            in_mlflow,
+            ExitStack() as stack,
+        ):
             run.facts.forget()  # what an earlier attempt has saved
             scopes = {
                 node.name: planned or partitions_for_node(node, self.plan.datasets, keys, instance)
@@ -167,6 +192,8 @@ class StepBody:
                 context.log.info(f"This step is skipped, with what depends on it alone: {reason}.")
                 run.step_done(key)
                 return None
+            stack.enter_context(turn_to_write(self.plan, context, nodes, scopes))
+            stack.enter_context(limit)
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
