@@ -242,6 +242,17 @@ def test_the_options_of_kedro_run_make_a_job(
     assert config == {"config": {"runtime_params": {"size": 5}}}
 
 
+def test_only_missing_outputs_are_made_as_by_kedro_run(project: Project) -> None:
+    run(project, "in_one", code=1)
+    (project.path / "repaired").touch()
+    shown = run(project, "in_one", "--only-missing-outputs")
+    assert "Running 2 out of 3 nodes" in shown  # in Kedro's words
+    assert [name for name in ("make", "grow", "maybe_fail") if f"node: {name}:" in shown] == [
+        "grow",
+        "maybe_fail",
+    ]
+
+
 def test_a_part_of_a_job_has_its_name_and_goes_on_as_a_part(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
@@ -280,6 +291,7 @@ def test_partitions_are_run_by_key_and_by_range(
         (["in_one", "--executor", "os.system"], "--executor: 'os.system' is no name."),
         (["fan", "--partition", "x"], "--partition: job 'fan' has no partition 'x'."),
         (["by_key", "--partition", "x"], "--partition: job 'by_key' has no partition 'x'."),
+        (["by_key", "--only-missing-outputs"], "--only-missing-outputs: a run of this job makes "),
         (["by_key"], "Job 'by_key' runs one partition at a time: say which one"),
         (["--resume"], "--resume: there is no run.\n"),
         (["in_one", "--resume", "7"], "there is no run of job 'in_one' whose id begins with '7'"),

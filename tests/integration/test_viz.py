@@ -133,14 +133,25 @@ def test_a_run_that_fails_is_shown_with_its_node_and_error(project: Project, job
     assert all("the disk is full" in one["traceback"] for one in failures)
 
 
+def test_what_is_left_out_is_not_shown(project: Project) -> None:
+    (project.path / "data" / "end.json").unlink(missing_ok=True)
+    (project.path / "data" / "made.json").write_text("[0]")
+    project.kedro("dagster", "run", "multiprocess", "--only-missing-outputs")
+    nodes = [one["node"] for one in events_of(project) if one["event"] == "after_node_run"]
+    assert nodes == ["grow", "maybe_fail"]
+
+
 def test_a_part_of_a_pipeline_is_shown(project: Project, oracle: list[dict[str, Any]]) -> None:
     project.execute("a_part")
     nodes = [one for one in comparable(events_of(project)) if one["event"] == "after_node_run"]
     assert nodes == [one for one in comparable(oracle) if one.get("node") in ("make", "grow")]
 
 
-def test_a_node_with_a_step_for_each_partition_has_run_once(project: Project) -> None:
-    project.execute("fan")
+@pytest.mark.parametrize("options", [(), ("--partition", "a")])
+def test_a_node_with_a_step_for_each_partition_has_run_once(
+    project: Project, options: tuple[str, ...]
+) -> None:
+    project.kedro("dagster", "run", "fan", *options)
     events = [one["event"] for one in events_of(project)]
     assert events == [
         "before_pipeline_run",

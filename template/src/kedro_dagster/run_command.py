@@ -14,6 +14,7 @@ from . import KedroProjectTranslator  # first: it imports Kedro quietly
 from .errors import DagsterConfigError, KedroDagsterError, KeyPath, did_you_mean
 from .plan.model import JobPlan, ProjectPlan
 from .plan.names import KEDRO
+from .plan.runners import NOT_FOR_PARTITIONS
 from .read.ad_hoc import AD_HOC, AdHocJob, with_job
 from .run.selection import RunOptions, steps_for_keys
 from .run.watching import watched_by
@@ -77,9 +78,11 @@ def run_job(
         name = ad_hoc.name
     execution = _Execution(instance, plan, name, ad_hoc)
     options, tags = request.run_options(), execution.tags()
+    definition = execution.partitions
+    if definition and options.get("only_missing_outputs"):
+        raise KedroDagsterError(f"--only-missing-outputs: {NOT_FOR_PARTITIONS}")
     if request.partition is None:
         return execution.run(options, tags)
-    definition = execution.partitions
     if definition is None:
         wanted = _keys_of_fan_out(plan.jobs.get(name), name, request.partition)
         return execution.run({**options, "partition_keys": wanted}, tags)

@@ -11,7 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import dagster as dg
@@ -69,6 +69,7 @@ class VizStatus:
     def __init__(self, hook: Any, run: KedroRun, selection: RunSelection) -> None:
         self._hook = hook
         self._run = run
+        self._selection = selection
         self._nodes: dict[str, list[Node]] = defaultdict(list)
         self._left: dict[str, set[str]] = defaultdict(set)
         self._started: set[str] = set()
@@ -79,16 +80,30 @@ class VizStatus:
     def saw(self, event: dg.DagsterEvent, error: BaseException | None) -> None:
         """Take note of a step: of its start, of its end, or of an error in it."""
         step = str(event.step_key)
-        for node in self._nodes.get(step, ()):
+        for node in self._running(step):
             if event.event_type is dg.DagsterEventType.STEP_START:
                 self._start(node)
             elif event.is_step_success:
                 self._left[node.name].discard(step)
-                if not self._left[node.name]:
+                if self._left[node.name] <= self._skipped:
                     self._done(node)
         if event.is_step_failure and error and step in self._nodes:
             tell = partial(self._hook.on_node_error, node=self._nodes[step][0])
             while_handled(error, tell)
+
+    def _running(self, step: str) -> list[Node]:
+        """The nodes of a step that the run does not leave out."""
+        left_out = self._run.left_out or ()
+        skipped = step in self._skipped
+        return [] if skipped else [one for one in self._nodes[step] if one.name not in left_out]
+
+    @cached_property
+    def _skipped(self) -> set[str]:
+        """The steps for other partitions than those of the run."""
+        if not (job := self._selection.job):
+            return set()
+        why = self._run.why_skipped
+        return {step.name for step in job.steps if why(step, job.name, step.nodes)}
 
     def end(self, error: BaseException | None) -> None:
         """Let the file be written."""
