@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,17 +33,15 @@ from ..plan.runners import make_runner
 from ..read.credentials import redacted_errors
 from . import mlflow_run
 from .event_log import event_log
-from .facts import ROWS
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
-from .partitions import Scopes, has_partitions, in_scope, saved_keys, without_data
+from .partitions import Scopes, has_partitions, in_scope, without_data
+from .records import Records
 from .timeouts import time_limit
 from .transient import Transient
 from .watch import watching
 
 logger = logging.getLogger(__name__)
-
-_PARTITIONS_TOLD = 100  # of which Dagster lists all for each
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,10 @@ class StepBody:
 
     plan: ProjectPlan
     asset_keys: Mapping[str, dg.AssetKey]
+
+    @property
+    def _records(self) -> Records:
+        return Records(self.plan, self.asset_keys)
 
     def run_op(
         self, step: StepPlan, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
@@ -110,26 +112,8 @@ class StepBody:
         if made is None:
             return
         for name in selected:
-            dataset = self.plan.datasets[name]
-            if dataset.partitioning and len(made[name]) < len(keys):
-                self._record_some(context, name, made[name], len(keys))
-                continue
-            several = dataset.partitioning and len(keys) > 1
-            key = keys[0] if dataset.partitioning and len(keys) == 1 else None
-            told = _told_of(context, name, key)
-            if several:
-                told.pop(ROWS, None)  # it would be told of each
-                self._tell_of_partitions(context, name, keys)
-            yield dg.Output(None, dataset.identifier, metadata=told)
-
-    def _tell_of_partitions(
-        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str]
-    ) -> None:
-        """Tell of each partition what is known, where a run makes several of an asset."""
-        step = context.get_step_execution_context()
-        for key in keys if len(keys) <= _PARTITIONS_TOLD else ():
-            told = context.resources.kedro.facts.of(name, key)
-            step.add_asset_metadata(told, self.asset_keys[name], key)
+            if output := self._records.output(context, name, keys, made.get(name)):
+                yield output
 
     def _run_nodes(
         self,
@@ -173,13 +157,13 @@ class StepBody:
             options = self.plan.runner_options(context.job_name)
             with _parameters(run, nodes, changed), watching(run):
                 if options:
-                    record = partial(self._record, context, scopes={}, recorded=recorded)
+                    record = partial(self._records.of_node, context, scopes={}, recorded=recorded)
                     _run_by(make_runner(options), run, key, nodes, record)
                 else:
                     for node in nodes:
                         own = scopes.get(node.name, {})
                         _run_node(run, key, node, own)
-                        made |= self._record(context, node, own, recorded)
+                        made |= self._records.of_node(context, node, own, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
@@ -193,43 +177,6 @@ class StepBody:
             if key:
                 dataset = kedro_door.unwrap_cached(run.get_dataset(name))
                 mlflow_run.find_model(dataset, key, context.instance, run_ids)
-
-    def _record(
-        self, context: dg.OpExecutionContext, node: Node, scopes: Scopes, recorded: Collection[str]
-    ) -> dict[str, tuple[str, ...]]:
-        run, made = context.resources.kedro, dict[str, tuple[str, ...]]()
-        run.facts.node_done(node)
-        for variant in node.outputs:
-            name = strip_transcoding(variant)
-            dataset = self.plan.datasets[name]
-            if dataset.partitioning:
-                made[name] = saved_keys(run, variant, scopes.get(name), context.instance)
-            if dataset.persisted and name not in recorded:
-                self._log_made(context, name, made.get(name, (None,)))
-        return made
-
-    def _record_some(
-        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str], wanted: int
-    ) -> None:
-        """Record some of the partitions of a run: by an output, Dagster would record them all."""
-        self._log_made(context, name, keys)
-        context.log.warning(
-            f"Of {wanted} partitions of {name!r}, {len(keys)} are made: what this run would make "
-            "of it is skipped. Materialise that for the partitions that are there."
-        )
-
-    def _log_made(
-        self, context: dg.OpExecutionContext, name: str, keys: Iterable[str | None]
-    ) -> None:
-        for key in keys:
-            told, asset = _told_of(context, name, key), self.asset_keys[name]
-            context.log_event(dg.AssetMaterialization(asset, metadata=told, partition=key))
-
-
-def _told_of(context: dg.OpExecutionContext, name: str, key: str | None) -> dict[str, Any]:
-    """What is told of a dataset, or of one of its partitions, that a step has made."""
-    run: KedroRun = context.resources.kedro
-    return {**run.location(name, key), **run.facts.of(name, key)}
 
 
 def _stop_after_failure(context: dg.OpExecutionContext) -> None:
