@@ -13,12 +13,13 @@ from kedro.io.core import parse_dataset_definition
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
+from ..doors.kedro_validation import validator_of
 from ..errors import BadValueError, KeyPath
 from ..read.asset_options import read_asset_options
 from ..read.mistakes import Mistakes
 from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
-from .model import DatasetKind, DatasetPlan, is_parameter
+from .model import CheckPlan, DatasetKind, DatasetPlan, ValidatorPlan, is_parameter
 from .names import identifier
 
 KindOfType: TypeAlias = Callable[[str], DatasetKind | str | None]
@@ -74,7 +75,18 @@ def _plan_dataset(
         partitioning=partitioning,
         stays="copy_mode: assign" if entry.get("copy_mode") == "assign" else "",
         facts=facts and has_data and options.facts,
+        check=_check(entries, options.schema_drift) if has_data else None,
     )
+
+
+def _check(entries: Mapping[str, Mapping[str, Any]], schema_drift: bool) -> CheckPlan | None:
+    validators = []
+    for variant, entry in entries.items():
+        spec = validator_of(variant, entry)
+        if spec and spec.enabled:
+            warns = spec.severity == "warn"
+            validators.append(ValidatorPlan(variant, spec.class_path, spec.on, warns))
+    return CheckPlan(tuple(validators), schema_drift) if validators or schema_drift else None
 
 
 _GROUP_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")

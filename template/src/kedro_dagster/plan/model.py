@@ -34,6 +34,34 @@ class DatasetKind(Enum):
 
 
 @dataclass(frozen=True)
+class ValidatorPlan:
+    """A ``validator`` of a catalog entry: its class path, and when and how Kedro applies it."""
+
+    variant: str
+    path: str
+    on: tuple[str, ...]
+    warns: bool
+
+
+@dataclass(frozen=True)
+class CheckPlan:
+    """What is checked of a dataset: by its validators, and whether its columns stay the same."""
+
+    validators: tuple[ValidatorPlan, ...]
+    schema_drift: bool
+
+    @property
+    def blocks(self) -> bool:
+        """Whether data that fails stops the run."""
+        return any(not one.warns for one in self.validators)
+
+    @property
+    def on_save(self) -> bool:
+        """Whether it is made while the dataset is saved, and so by the step that makes it."""
+        return self.schema_drift or any("save" in one.on for one in self.validators)
+
+
+@dataclass(frozen=True)
 class DatasetPlan:
     """A Kedro dataset that nodes of the project read or write; transcoded names are one.
 
@@ -48,6 +76,7 @@ class DatasetPlan:
         partitioning: Its partitions and their mappings, where it has any.
         stays: What its catalog entry says by which its value cannot leave its process.
         facts: Whether runs tell of its data.
+        check: What is checked of its data, if anything is.
     """
 
     name: str
@@ -60,6 +89,7 @@ class DatasetPlan:
     partitioning: Partitioning | None = None
     stays: str = ""
     facts: bool = False
+    check: CheckPlan | None = None
 
     @property
     def persisted(self) -> bool:

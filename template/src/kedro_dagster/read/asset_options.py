@@ -8,12 +8,16 @@ from typing import Any
 
 from ..errors import BadValueError, KeyPath
 
+OWN_KEYS = ("facts", "check")
+"""The keys that are no attributes of Dagster's assets."""
+
 
 @dataclass(frozen=True)
 class AssetOptions:
-    """Whether runs tell of the data of a dataset."""
+    """Whether runs tell of the data of a dataset, and whether they compare its columns."""
 
     facts: bool = True
+    schema_drift: bool = False
 
 
 def read_asset_options(metadata: Any) -> AssetOptions:
@@ -21,7 +25,14 @@ def read_asset_options(metadata: Any) -> AssetOptions:
     given = metadata.get("dagster") if isinstance(metadata, Mapping) else None
     if not isinstance(given, Mapping):
         return AssetOptions()
-    return AssetOptions(facts=_flag(given, "facts", ("metadata", "dagster"), default=True))
+    place, check = ("metadata", "dagster"), given.get("check", {})
+    if not isinstance(check, Mapping) or check.keys() - {"schema_drift"}:
+        message = f"{check!r} is not valid. Write {{schema_drift: true}}."
+        raise BadValueError((*place, "check"), message)
+    return AssetOptions(
+        facts=_flag(given, "facts", place, default=True),
+        schema_drift=_flag(check, "schema_drift", (*place, "check"), default=False),
+    )
 
 
 def _flag(given: Mapping[str, Any], key: str, place: KeyPath, *, default: bool) -> bool:

@@ -75,6 +75,7 @@ class KedroProjectTranslator:
         sys.setrecursionlimit(max(sys.getrecursionlimit(), longest + 1_000))
         return dg.Definitions(
             assets=[*made, *map(self.catalog.spec, plan.external)],
+            asset_checks=list(self.nodes.checks()),
             jobs=[self.pipelines.job(job) for job in jobs],
             schedules=[self.pipelines.schedule(job) for job in jobs if job.schedule],
             sensors=[pipeline_error_sensor(plan), *watching],

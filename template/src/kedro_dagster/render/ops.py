@@ -10,12 +10,20 @@ from typing import Any
 import dagster as dg
 
 from ..plan.model import AssetStepPlan, ProjectPlan, StepPlan, partitioned_in
-from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
+from ..plan.names import (
+    IO_MANAGER,
+    KEDRO,
+    KEDRO_IO_MANAGER,
+    TRANSIENT_IO_MANAGER,
+    check_identifier,
+)
 from ..plan.parameters import config_schema
 from ..read.dagster_yml import RetryOptions
+from ..run.records import keeping_events
 from ..run.steps import StepBody
 from ..run.transient import Transient
 from .assets import CatalogTranslator
+from .checks import check_alone, check_spec, is_checked_with_its_step
 
 
 class NodeTranslator:
@@ -99,10 +107,18 @@ class NodeTranslator:
         sources = {source for upstream in made.values() for source in upstream} - made.keys()
         read = {datasets[name].identifier: keys[name] for name in sorted(sources)}
         out = dg.Out(dg.Nothing, is_required=False, io_manager_key=KEDRO_IO_MANAGER)
+        checks = {
+            check_identifier(name): check_spec(datasets[name], keys[name])
+            for name in made
+            if is_checked_with_its_step(datasets[name])
+        }
         op = self._op(
             asset_step.step,
             {name: dg.In(dg.Nothing) for name in read},
-            {datasets[name].identifier: out for name in made},
+            {
+                **{datasets[name].identifier: out for name in made},
+                **dict.fromkeys(checks, dg.Out(dg.Nothing, is_required=False)),
+            },
             lambda context, _: body.run_assets(asset_step, context.op_execution_context),
             {KEDRO},
         )
@@ -116,9 +132,21 @@ class NodeTranslator:
                 self.catalog.spec(name, upstream, sources if asset_step.takes_all else ())
                 for name, upstream in made.items()
             ],
-            can_subset=len(made) > 1,
+            check_specs_by_output_name=checks,
+            can_subset=len(made) > 1 or bool(checks),
             backfill_policy=dg.BackfillPolicy.single_run() if at_once else None,
         )
+
+    def checks(self) -> Iterator[dg.AssetChecksDefinition]:
+        """Make the checks of datasets that no step makes, or that it does not check.
+
+        Returns:
+            The checks, each of which loads its dataset.
+        """
+        made = {name for step in self.plan.asset_steps.values() for name in step.upstream}
+        for name, dataset in self.plan.datasets.items():
+            if dataset.check and not (name in made and is_checked_with_its_step(dataset)):
+                yield check_alone(dataset, self.catalog.asset_keys[name], self._body)
 
     def _op(
         self,
@@ -129,7 +157,9 @@ class NodeTranslator:
         resources: set[str],
     ) -> dg.OpDefinition:
         return dg.OpDefinition(
-            compute_fn=compute,
+            compute_fn=lambda context, given: keeping_events(
+                context.op_execution_context, compute(context, given)
+            ),
             name=step.op,
             ins=ins,
             outs=outs,

@@ -25,6 +25,7 @@ from ..doors import kedro as kedro_door
 from ..plan.model import ProjectPlan, StepPlan, is_parameter, partitioned_in
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from . import mlflow_run, run_state
+from .checks import Verdicts
 from .facts import Facts
 from .identity import PARENT_RUN_ID_TAG
 from .launched import check_classes
@@ -75,6 +76,11 @@ class KedroRun:
     def facts(self) -> Facts:
         """What is known of the data that the nodes of a step load and save."""
         return Facts(self)
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """What validators have said of that data."""
+        return Verdicts(self)
 
     # Built on first use: Dagster also opens resources to look at a run that is over
 

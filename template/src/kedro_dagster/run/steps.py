@@ -27,6 +27,7 @@ from ..plan.model import (
     StepPlan,
     is_parameter,
 )
+from ..plan.names import check_identifier
 from ..plan.parameters import assign, overrides
 from ..plan.partitions import partitions_for_node
 from ..plan.runners import make_runner
@@ -102,18 +103,33 @@ class StepBody:
         self, asset_step: AssetStepPlan, context: dg.OpExecutionContext
     ) -> Iterator[dg.Output[Any]]:
         """Run the part of a step of the asset layer that makes the chosen assets."""
-        context.resources.kedro.job_resources = context.job_def.resource_defs
-        wanted = {self.plan.by_identifier[name].name for name in context.selected_output_names}
-        selected = [name for name in asset_step.upstream if name in wanted]
+        run: KedroRun = context.resources.kedro
+        run.job_resources = context.job_def.resource_defs
+        outputs, datasets = set(context.selected_output_names), self.plan.datasets
+        selected = [name for name in asset_step.upstream if datasets[name].identifier in outputs]
+        checked = [name for name in asset_step.upstream if check_identifier(name) in outputs]
         of_partitions = asset_step.partitioning and has_partitions(context.run.tags)
         keys = context.partition_keys if of_partitions else ()
         nodes, whole = asset_step.nodes_for(selected), asset_step.whole
-        made = self._run_nodes(asset_step.step, context, nodes, keys, wanted, whole=whole)
+        made = self._run_nodes(asset_step.step, context, nodes, keys, selected, whole=whole)
         if made is None:
             return
         for name in selected:
             if output := self._records.output(context, name, keys, made.get(name)):
                 yield output
+        for name in checked:
+            if name not in selected:
+                yield from self.run_check(name, context)
+            else:
+                yield dg.Output(None, check_identifier(name))
+
+    def run_check(self, name: str, context: dg.OpExecutionContext) -> Iterator[dg.Output[Any]]:
+        """Check a dataset that is there."""
+        run: KedroRun = context.resources.kedro
+        run.job_resources = context.job_def.resource_defs
+        with redacted_errors(), event_log(context.log, context.instance):
+            self._records.check_now(context, name)
+        yield dg.Output(None, check_identifier(name))
 
     def _run_nodes(
         self,
@@ -157,13 +173,17 @@ class StepBody:
             options = self.plan.runner_options(context.job_name)
             with _parameters(run, nodes, changed), watching(run):
                 if options:
-                    record = partial(self._records.of_node, context, scopes={}, recorded=recorded)
-                    _run_by(make_runner(options), run, key, nodes, record)
+                    record = partial(
+                        self._records.of_node, context, step, scopes={}, recorded=recorded
+                    )
+                    with self._records.of_failure(context, step):
+                        _run_by(make_runner(options), run, key, nodes, record)
                 else:
                     for node in nodes:
                         own = scopes.get(node.name, {})
-                        _run_node(run, key, node, own)
-                        made |= self._records.of_node(context, node, own, recorded)
+                        with self._records.of_failure(context, step, own):
+                            _run_node(run, key, node, own)
+                        made |= self._records.of_node(context, step, node, own, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
