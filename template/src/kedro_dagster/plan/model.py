@@ -35,6 +35,34 @@ class DatasetKind(Enum):
 
 
 @dataclass(frozen=True)
+class ValidatorPlan:
+    """A ``validator`` of a catalog entry: its class path, and when and how Kedro applies it."""
+
+    variant: str
+    path: str
+    on: tuple[str, ...]
+    warns: bool
+
+
+@dataclass(frozen=True)
+class CheckPlan:
+    """What is checked of a dataset: by its validators, and whether its columns stay the same."""
+
+    validators: tuple[ValidatorPlan, ...]
+    schema_drift: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether data that fails stops the run."""
+        return any(not one.warns for one in self.validators)
+
+    @property
+    def on_save(self) -> bool:
+        """Whether it is made while the dataset is saved, and so by the step that makes it."""
+        return self.schema_drift or any("save" in one.on for one in self.validators)
+
+
+@dataclass(frozen=True)
 class DatasetPlan:
     """A Kedro dataset that nodes of the project read or write; transcoded names are one.
 
@@ -58,6 +86,7 @@ class DatasetPlan:
             else the smallest pipeline; where no node makes it, that of the nodes that read it.
         said: What the entry says of its asset below ``metadata: dagster:``.
         step_words: What it says there of the step that makes it, if it does.
+        check: What is checked of its data, if anything is.
     """
 
     name: str
@@ -77,6 +106,7 @@ class DatasetPlan:
     group: str | None = None
     said: dg.AssetSpec | None = None
     step_words: dagster_yml.StepWords | None = None
+    check: CheckPlan | None = None
 
     @property
     def persisted(self) -> bool:

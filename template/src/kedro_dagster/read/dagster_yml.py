@@ -231,6 +231,12 @@ class BackfillOptions(Options):
         return {"type": value} if isinstance(value, str) else value
 
 
+class CheckOptions(Options):
+    """What is checked of a dataset beside its validator: whether its columns change."""
+
+    schema_drift: bool = False
+
+
 class StepWords(Options):
     """What an entry of the catalog says of the step that makes it, below ``metadata: dagster:``.
 
@@ -243,6 +249,7 @@ class StepWords(Options):
     retry_policy: RetryOptions | None = None
     pool: values.Pool | None = None
     facts: bool = True
+    check: CheckOptions = Field(default_factory=CheckOptions)
 
 
 class SensorOptions(Options):

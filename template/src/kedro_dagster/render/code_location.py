@@ -120,6 +120,7 @@ class KedroProjectTranslator:
         self.project.hand_outlines_to_runs()
         return dg.Definitions(
             assets=list({id(one): one for one in self.assets.values()}.values()),
+            asset_checks=list(self.nodes.checks()),
             jobs=list(self.jobs.values()),
             schedules=list(self.schedules.values()),
             sensors=list(self.sensors.values()),
