@@ -173,6 +173,20 @@ def test_nodes_of_a_step_that_failed_count_as_they_do_in_kedro_run(
     check_how_to_go_on(instance, suggestion)
 
 
+def test_a_materialisation_that_failed_goes_on_in_the_ui(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    project.run(
+        *("-m", "dagster", "asset", "materialize", "--select", "saved,end"),
+        *("-m", "shop.definitions"),
+        check=False,
+    )
+    (how,) = warnings_of(instance, "__ASSET_JOB")
+    assert "re-execute this run from failure, in its UI: that runs" in how
+    process = project.kedro("dagster", "run", "--resume", check=False)
+    assert "is no run of a job, but materialises assets. Re-execute it from" in process.stderr
+
+
 def run(project: Project, *arguments: str, code: int = 0) -> str:
     """Run `kedro dagster run` in a process of its own."""
     process = project.kedro("dagster", "run", *arguments, check=False, COLUMNS="200")

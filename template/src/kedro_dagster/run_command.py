@@ -258,6 +258,11 @@ def _run_to_resume(instance: dg.DagsterInstance, request: Request) -> dg.Dagster
         begins = f" whose id begins with {request.resume!r}" if request.resume else ""
         raise KedroDagsterError(f"--resume: there is no run{of_job}{begins}.")
     run = found[0]
+    if run.job_name.startswith("__"):
+        raise KedroDagsterError(
+            f"--resume: run {run.run_id} is no run of a job, but materialises assets. Re-execute "
+            "it from failure in the UI: kedro dagster dev."
+        )
     if run.status not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
         which = f"run {run.run_id}" if request.resume else f"the last run{of_job}, {run.run_id},"
         raise KedroDagsterError(

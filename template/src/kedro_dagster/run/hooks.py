@@ -133,10 +133,11 @@ class PipelineHooks:
             done = [node for node in pipeline.nodes if node.name not in left]
             suggest_resume(pipeline, done, run.catalog)
         if dagster_run_id:
+            command = f" or by `kedro dagster run --resume {dagster_run_id}`" if job else ""
             logger.warning(
-                "In Dagster, re-execute this run from failure, in its UI or by `kedro dagster run "
-                "--resume %s`: that runs what has not run, and makes again what was in memory.",
-                dagster_run_id,
+                "In Dagster, re-execute this run from failure, in its UI%s: that runs what has not "
+                "run, and makes again what was in memory.",
+                command,
             )
 
     def _arguments(self) -> dict[str, Any]:
