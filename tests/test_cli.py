@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from kedro.framework.startup import bootstrap_project
 
 from kedro_dagster.cli import dagster_group
 from live.server import LOCATION, Server, until
-from projects import Project, make_project
+from projects import HELPER, KEDRO, Project, make_project
 
 PIPELINES = """\
 from kedro.pipeline import Pipeline, node
@@ -53,6 +54,14 @@ schedules: {nightly: {cron_schedule: "@daily"}}
 jobs:
   everything: {pipeline: {}, schedule: nightly, executor: {in_process: {}}}
   together: {pipeline: {from_nodes: [prepare], to_nodes: [first.train]}, group_by: memory}
+"""
+TYPES = """\
+parts: {type: partitions.PartitionedDataset, path: parts, dataset: shop.missing.Dataset}
+unused: {type: json.JSONDatset, filepath: data/unused.json}
+"""
+DEEP = """\
+model: {type: json.JSONDataset, filepath: data/model.json, credentials: token}
+other: {type: json.JSONDataset, filepath: data/other.json, credentials: nobody}
 """
 TEST_ENV = """\
 dev: {port: 1234}
@@ -98,12 +107,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         pipelines=PIPELINES,
         catalog=CATALOG,
         dagster=DAGSTER,
-        files={"conf/test/dagster.yml": TEST_ENV, "conf/broken/dagster.yml": "jobs: {a: {}}\n"},
+        files={
+            "conf/test/dagster.yml": TEST_ENV,
+            "conf/broken/dagster.yml": "jobs: {a: {}}\n",
+            "conf/types/catalog.yml": TYPES,
+            "conf/deep/catalog.yml": DEEP,
+            "conf/deep/credentials.yml": "token: {key: '${oc.env:SHOP_TOKEN}'}\n",
+        },
     )
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME")
+    monkeypatch.setenv("KEDRO_ENV", "")  # a command may set it
     return project
 
 
@@ -224,9 +240,136 @@ def test_plan_shows_steps_and_assets(project: Project) -> None:
     assert kedro_dagster(project, "plan").stdout == PLAN
 
 
+def test_plan_as_json_has_the_steps_the_nodes_and_the_datasets(
+    project: Project, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.json"
+    kedro_dagster(project, "plan", "--json", "--output", str(file))
+    plan = json.loads(file.read_text())
+    jobs = {job["name"]: job for job in plan["jobs"]}
+    assert {name: job["filters"] for name, job in jobs.items()} == {
+        "everything": {},
+        "together": {"from_nodes": ["prepare"], "to_nodes": ["first.train"]},
+    }
+    dependencies = {one["name"]: one["dependencies"] for one in jobs["everything"]["groups"]}
+    assert dependencies == {"prepare": [], "first__train": ["prepare"], "show": ["prepare"]}
+    (group,) = jobs["together"]["groups"]
+    assert group["nodes"] == ["prepare", "first.train"]
+    assert [(one["key"], one["dependencies"]) for one in plan["assets"]] == [(["model"], ["raw"])]
+    kinds = {name: dataset["kind"] for name, dataset in plan["datasets"].items()}
+    assert kinds == {"raw": "persisted", "clean": "transient", "model": "persisted"}
+
+
+@pytest.mark.skipif(KEDRO < (1, 4), reason="this Kedro has no inspection snapshot")
+def test_plan_as_json_speaks_of_nodes_and_datasets_as_kedro_does(project: Project) -> None:
+    from kedro.inspection import get_project_snapshot  # noqa: PLC0415
+
+    plan = json.loads(kedro_dagster(project, "plan", "--json").stdout)
+    snapshot = asdict(get_project_snapshot(project.path))
+    (pipeline,) = snapshot["pipelines"]
+    for node in pipeline["nodes"]:
+        assert {key: node[key] for key in plan["nodes"][0]} in plan["nodes"]
+    assert pipeline["inputs"] == plan["jobs"][0]["inputs"]
+    assert pipeline["outputs"] == plan["jobs"][0]["outputs"]
+    for name, dataset in snapshot["datasets"].items():
+        planned = plan["datasets"][name]
+        assert planned["type"].endswith(dataset["type"])
+
+
+def test_plan_as_a_flowchart_draws_each_job(project: Project) -> None:
+    first = kedro_dagster(project, "plan", "--mermaid").stdout.partition("  end\n")[0]
+    assert first.splitlines() == [
+        "flowchart LR",
+        '  subgraph job0 ["everything"]',
+        '    job0_step0["prepare"]',
+        '    job0_step1["first__train"]',
+        '    job0_step2["show"]',
+        '    job0_data0[("raw")]',
+        "    job0_data0 --> job0_step0",
+        '    job0_step0 -->|"clean"| job0_step1',
+        '    job0_step0 -->|"clean"| job0_step2',
+    ]
+
+
 def test_plan_of_another_environment_shows_its_jobs(project: Project) -> None:
     plan = kedro_dagster(project, "plan", "-e", "test").stdout
     assert plan.startswith("Job only_in_test (")
+
+
+def test_check_finds_nothing_wrong_and_warns(project: Project, tmp_path: Path) -> None:
+    shown = kedro_dagster(project, "check", "--deep")
+    assert shown.exit_code == 0
+    assert shown.stdout.splitlines()[-1] == "Nothing is wrong."
+    file = tmp_path / "check.json"
+    kedro_dagster(project, "check", "--env", "test", "--json", "-o", str(file))
+    report = json.loads(file.read_text())
+    assert (report["ok"], report["mistakes"]) == (True, [])
+    (warning,) = report["warnings"]
+    assert "only_in_test" in warning  # it passes 'clean' between processes
+    assert not (project.path / ".dagster").exists()
+
+
+def test_check_finds_types_that_no_job_would_import(project: Project) -> None:
+    shown = kedro_dagster(project, "check", "--env", "types")
+    assert shown.exit_code == 1
+    title, *mistakes = shown.stdout.splitlines()
+    assert title == "The Dagster configuration has 2 mistakes:"
+    first, second = mistakes
+    assert first.startswith("  - conf/types/catalog.yml: parts.dataset.type: DatasetError: ")
+    assert second.startswith("  - conf/types/catalog.yml: unused.type: DatasetError: ")
+    assert "JSONDatset" in second
+
+
+def test_a_deep_check_finds_credentials_that_are_not_there_and_builds_datasets(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistakes(*options: str) -> list[str]:
+        shown = kedro_dagster(project, "check", "--env", "deep", *options).stdout
+        return [line for line in shown.splitlines() if line.startswith("  - ")]
+
+    assert not mistakes()
+    first, second = mistakes("--deep")
+    place = "  - conf/deep/catalog.yml"
+    assert first == (
+        f"{place}: model.credentials: credentials 'token' need ${{oc.env:SHOP_TOKEN}}, which has "
+        "no value."
+    )
+    assert second == f"{place}: other.credentials: there are no credentials 'nobody'."
+    monkeypatch.setenv("SHOP_TOKEN", "sesame-sesame")
+    (project.path / "conf/deep/catalog.yml").write_text(
+        "model: {type: json.JSONDataset, path: /sesame-sesame, credentials: token}\n"
+    )
+    (mistake,) = mistakes("--deep")
+    assert mistake.startswith("  - conf/deep/catalog.yml: model: cannot be built: DatasetError: ")
+    assert "path" in mistake
+    assert "sesame" not in mistake
+
+
+def test_check_loads_definitions_py(project: Project) -> None:
+    file = project.path / "src" / "shop" / "definitions.py"
+    file.write_text(file.read_text() + "\nother = dg.Definitions()\n")
+    shown = project.kedro("dagster", "check", check=False)  # the module of no other test
+    assert shown.returncode == 1
+    message = f"shop.definitions cannot be loaded: NameError: name 'dg' is not defined ({file}, "
+    assert message in shown.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "check", "dev"])
+def test_help_of_each_command_has_no_need_of_dagster(command: str) -> None:
+    code = (
+        "import sys; from kedro_dagster.cli import dagster_group as group\n"
+        f"try: group(['{command}', '--help'])\n"
+        "finally: assert 'dagster' not in sys.modules"
+    )
+    folder = str(HELPER.parent)
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": folder},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "--env" in process.stdout
 
 
 def test_version_tells_all_versions_that_matter() -> None:

@@ -222,6 +222,7 @@ def test_the_options_of_kedro_run_make_a_job(
     assert saved(project, "shown") == oracle == 5
     assert "there are 5" in shown
     assert "[2/2] show done" in shown
+    assert shown.count("as logging configuration") == 1  # by Kedro, and by no process of a step
     (made,) = instance.get_runs()
     (config,) = made.run_config["resources"].values()
     assert config == {"config": {"runtime_params": {"size": 5}}}

@@ -5,6 +5,7 @@ A project's own ``cli.py`` passes on :data:`cli` and :data:`run`; Kedro looks fo
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import runpy
@@ -13,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from kedro.framework.cli.project import run
@@ -21,7 +22,7 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.startup import ProjectMetadata
 
 from .errors import KedroDagsterError
-from .versions import SUPPORTED, __version__, installed
+from .versions import SUPPORTED, __version__, check_installed, installed
 
 if TYPE_CHECKING:
     from . import KedroProjectTranslator
@@ -40,12 +41,27 @@ _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
 run_monitoring:
   enabled: true # a run whose worker was killed is marked as failed
+concurrency:
+  runs:
+    tag_concurrency_limits: # runs of a job with max_concurrent_runs: 1 wait in the queue
+      - key: kedro/one_run_of
+        value: { applyLimitPerUniqueValue: true }
+        limit: 1
 compute_logs: # what steps print; Dagster's own way takes four processes a step
   module: kedro_dagster.compute_logs
   class: KedroComputeLogManager
 telemetry:
   enabled: false
 """
+
+
+_output_option = click.option(
+    "--output",
+    "-o",
+    type=click.File("w", encoding="utf-8"),
+    default="-",
+    help="A file to write to: Kedro logs to the standard output, too.",
+)
 
 
 @click.group(name="Kedro-Dagster")
@@ -134,10 +150,8 @@ def run_job(
     """  # noqa: D301  # click keeps the lines of a paragraph that begins so
     with _mistakes_told():
         _use_project(metadata, env)
-        # Dagster takes seconds to import, and Kedro imports this module for every command
-        from .versions import check_installed  # noqa: PLC0415
-
         check_installed()
+        # Dagster takes seconds to import, and Kedro imports this module for every command
         import dagster as dg  # noqa: PLC0415
 
         from .run_command import Request, run_job  # noqa: PLC0415
@@ -154,13 +168,51 @@ run_job.params += [option for option in run.params if option.name in _OPTIONS_OF
 
 @dagster_group.command()
 @env_option
+@click.option("--json", "form", flag_value="json", help="For programs: see docs/commands.md.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="For pictures: a Mermaid flowchart.")
+@_output_option
 @click.pass_obj
-def plan(metadata: ProjectMetadata, /, env: str | None) -> None:
+def plan(metadata: ProjectMetadata, /, env: str | None, form: str | None, output: TextIO) -> None:
     """Show which steps each job and each asset takes."""
-    translator = _translate(metadata, env)
+    planned = _translate(metadata, env).plan
     from .plan.describe import describe  # noqa: PLC0415 - see _translate
+    from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
-    click.echo(describe(translator.plan))
+    if form == "json":
+        click.echo(json.dumps(snapshot(planned), indent=2), output)
+    else:
+        text = mermaid(planned.jobs.values()) if form else describe(planned)
+        click.echo(text, output)
+
+
+@dagster_group.command()
+@env_option
+@click.option("--deep", is_flag=True, help="Build each dataset too, and look for its credentials.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: see docs/commands.md.")
+@_output_option
+@click.pass_obj
+def check(
+    metadata: ProjectMetadata, /, *, env: str | None, deep: bool, as_json: bool, output: TextIO
+) -> None:
+    """Look for all that can be wrong with this project on Dagster.
+
+    The exit code is 1 if something is. Nothing is run, and no server is needed.
+    """
+    with _mistakes_told():
+        _choose(metadata, env)
+        check_installed()
+        from .check_command import check as look  # noqa: PLC0415
+
+        # The report has the warnings of the code location
+        logging.getLogger(f"{__package__}.render.code_location").setLevel(logging.ERROR)
+        report = look(str(metadata.project_path), env, deep=deep)
+    if as_json:
+        click.echo(json.dumps(report.as_data(), indent=2), output)
+    else:
+        for warning in report.warnings:
+            click.secho(f"Warning: {warning}", output, fg="yellow")
+        click.secho(str(report), output, fg="red" if report.mistakes else "green")
+    sys.exit(bool(report.mistakes))
 
 
 def dagster_home(project_path: Path) -> Path:
@@ -176,8 +228,12 @@ def dagster_home(project_path: Path) -> Path:
 
 
 def _use_project(metadata: ProjectMetadata, env: str | None) -> None:
-    """Let what Dagster loads in this process, and in its children, be this project."""
+    """Let what Dagster loads and records in this process, and in its children, be this project."""
     os.environ["DAGSTER_HOME"] = str(dagster_home(metadata.project_path))
+    _choose(metadata, env)
+
+
+def _choose(metadata: ProjectMetadata, env: str | None) -> None:
     if env:
         os.environ["KEDRO_ENV"] = env
     os.chdir(metadata.project_path)

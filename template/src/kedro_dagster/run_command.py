@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import runpy
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
 
+from . import KedroProjectTranslator  # first: it imports Kedro quietly
 from .errors import DagsterConfigError, KedroDagsterError, KeyPath, did_you_mean
 from .plan.model import JobPlan, ProjectPlan
 from .plan.names import KEDRO
 from .read.ad_hoc import AD_HOC, AdHocJob, with_job
-from .render.code_location import KedroProjectTranslator
 from .run.selection import RunOptions, steps_for_keys
 from .run.watching import watched_by
 from .terminal import display, echo_summary
+from .user_definitions import load_repository
 
 JOB_TAG = "kedro/job"  # of a run whose job is not as dagster.yml has it
 
@@ -137,24 +137,15 @@ class _Execution:
         return run.is_success
 
 
+@lru_cache(maxsize=1)  # Dagster asks several times
 def job_of_command(package: str, name: str, ad_hoc: str | None) -> dg.JobDefinition:
     """Make the job of a run of this command again, in whatever process its steps run."""
-    with with_job(AdHocJob.from_json(ad_hoc) if ad_hoc else None), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
-        # Not imported: this process may have other runs, with other jobs of this name
-        found = runpy.run_module(f"{package}.definitions", run_name=f"{package}.definitions")
-    definitions = [one for one in found.values() if isinstance(one, dg.Definitions)]
-    if len(definitions) != 1:
-        raise KedroDagsterError(
-            f"{package}/definitions.py holds {len(definitions)} dagster.Definitions, and must hold "
-            "one: join several by Definitions.merge."
-        )
-    repository: Any = definitions[0].get_repository_def()
+    with with_job(AdHocJob.from_json(ad_hoc) if ad_hoc else None):
+        repository = load_repository(package)
     if not repository.has_job(name):
         names = [one for one in repository.job_names if not one.startswith("__")]
         raise KedroDagsterError(f"There is no job {name!r}. {did_you_mean(name, names)}")
-    job: dg.JobDefinition = repository.get_job(name)
-    return job
+    return repository.get_job(name)
 
 
 def _run_config(job: dg.JobDefinition, options: Mapping[str, Any]) -> dict[str, Any]:

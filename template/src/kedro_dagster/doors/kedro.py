@@ -7,7 +7,6 @@ it is only an optimisation, the run goes on without it, and a warning says so.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -34,13 +33,11 @@ from kedro.io.core import generate_timestamp
 from kedro.pipeline.node import Node
 from kedro.pipeline.transcoding import TRANSCODING_SEPARATOR
 from kedro.runner import AbstractRunner
-from omegaconf import OmegaConf
-from omegaconf.errors import InterpolationResolutionError
 from packaging.version import parse as parse_version
 from pluggy import PluginManager
 
 from .fallback import needed, or_else, replaced
-from .omegaconf import Results, own_resolvers
+from .omegaconf import LenientOmegaConf, Results, own_resolvers
 
 KEDRO = "kedro"
 
@@ -98,32 +95,8 @@ def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
 def _placeholders() -> Iterator[None]:
     """Let Kedro's config loader go on where it cannot resolve a value."""
     loss = "what only a run can resolve is a mistake at load"
-    with replaced(KEDRO, loss, omegaconf_config, "OmegaConf", lambda _: _LenientOmegaConf):
+    with replaced(KEDRO, loss, omegaconf_config, "OmegaConf", lambda _: LenientOmegaConf):
         yield
-
-
-class _LenientOmegaConf(OmegaConf):
-    @staticmethod
-    def to_container(cfg: Any, *, resolve: bool = False, **options: Any) -> Any:
-        try:
-            return OmegaConf.to_container(cfg, resolve=resolve, **options)
-        except InterpolationResolutionError:
-            _fill_in(cfg, OmegaConf.to_container(cfg, resolve=False))
-            return OmegaConf.to_container(cfg, resolve=resolve, **options)
-
-
-def _fill_in(config: Any, raw: Any) -> None:
-    """Put the text of an interpolation where it cannot be resolved: ``<secret:TOKEN>``."""
-    for key, value in raw.items() if isinstance(raw, dict) else enumerate(raw):
-        if isinstance(value, (dict, list)):
-            _fill_in(config[key], value)
-        elif isinstance(value, str) and "${" in value:
-            try:
-                config[key]
-            except InterpolationResolutionError:
-                while value != (value := re.sub(r"\$\{([^{}]*)\}", r"<\1>", value)):
-                    pass  # from the innermost outwards
-                config[key] = value
 
 
 def open_session(

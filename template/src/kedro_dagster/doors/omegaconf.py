@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,11 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+    UnsupportedInterpolationType,
+)
 
 from .fallback import or_else
 
@@ -86,3 +91,39 @@ def _placeholder(result: Any) -> Any:
     if isinstance(result, list) and result:
         return list(map(_placeholder, result))
     return _PLACEHOLDER
+
+
+class LenientOmegaConf(OmegaConf):
+    """Goes on where a value cannot be resolved, with a text in its place."""
+
+    @staticmethod
+    def resolve(cfg: Any) -> None:
+        """Resolve what can be resolved."""
+        try:
+            OmegaConf.resolve(cfg)
+        except InterpolationResolutionError:
+            _fill_in(cfg, OmegaConf.to_container(cfg, resolve=False))
+            OmegaConf.resolve(cfg)
+
+    @staticmethod
+    def to_container(cfg: Any, *, resolve: bool = False, **options: Any) -> Any:
+        """Write what can be resolved as plain data."""
+        try:
+            return OmegaConf.to_container(cfg, resolve=resolve, **options)
+        except InterpolationResolutionError:
+            _fill_in(cfg, OmegaConf.to_container(cfg, resolve=False))
+            return OmegaConf.to_container(cfg, resolve=resolve, **options)
+
+
+def _fill_in(config: Any, raw: Any) -> None:
+    """Put the text of an interpolation where it cannot be resolved: ``<secret:TOKEN>``."""
+    for key, value in raw.items() if isinstance(raw, dict) else enumerate(raw):
+        if isinstance(value, (dict, list)):
+            _fill_in(config[key], value)
+        elif isinstance(value, str) and "${" in value:
+            try:
+                config[key]
+            except InterpolationResolutionError:
+                while value != (value := re.sub(r"\$\{([^{}]*)\}", r"<\1>", value)):
+                    pass  # from the innermost outwards
+                config[key] = value

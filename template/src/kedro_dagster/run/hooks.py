@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -12,10 +13,10 @@ from kedro import __version__ as kedro_version
 
 from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume
-from ..errors import StepFailedError
+from ..errors import StepFailedError, while_handled
 from ..plan.model import ProjectPlan
 from ..read.credentials import redacted_errors
-from . import mlflow_run
+from . import mlflow_run, viz_status
 from .event_log import event_log
 from .identity import close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
@@ -37,6 +38,7 @@ class PipelineHooks:
         self.began = False
         self.ended = False
         self.left: set[str] = set()
+        self.viz: viz_status.VizStatus | None = None
         self.changes = HookChanges()
         """What ``before_pipeline_run`` has changed."""
 
@@ -48,11 +50,13 @@ class PipelineHooks:
                 if not run.single_process:  # else there is nobody to be told
                     changes = changes_of_hooks(run.hook_manager, run.catalog)
                     self.changes = stack.enter_context(changes)
+                stack.enter_context(viz_status.without_warning())
                 run.hook_manager.hook.before_pipeline_run(**self._arguments())
         except BaseException:
             with mlflow_run.closing(run.hook_manager, "FAILED"):
                 raise
         run.mlflow_joined = True
+        self.viz = viz_status.follow(run, self.selection)
         tags = mlflow_run.opened(run.hook_manager)
         run.tags = {**run.tags, **tags}
         if run.single_process:
@@ -64,6 +68,8 @@ class PipelineHooks:
         if self.ended:
             return
         self.ended = True  # an error of the hook is none of the pipeline
+        if self.viz:
+            self.viz.end(self.failure)
         if self.failure is None:
             self._after_pipeline_run()
         else:
@@ -89,7 +95,8 @@ class PipelineHooks:
     def on_pipeline_error(self, error: BaseException) -> None:
         """Call the hook for a run that failed, in whatever process."""
         with mlflow_run.closing(self.run.hook_manager, "FAILED"):
-            self.run.hook_manager.hook.on_pipeline_error(error=error, **self._arguments())
+            hook = self.run.hook_manager.hook
+            while_handled(error, partial(hook.on_pipeline_error, **self._arguments()))
 
     def say_how_to_go_on(self, dagster_run_id: str) -> None:
         """Log of a run that failed what Kedro logs of one, and what it is in Dagster."""

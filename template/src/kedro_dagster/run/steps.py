@@ -40,6 +40,7 @@ from .partitions import Scopes, has_partitions, in_scope, without_data
 from .records import Records
 from .timeouts import time_limit
 from .transient import Transient
+from .turns import turn_to_write
 from .watch import watching
 
 logger = logging.getLogger(__name__)
@@ -155,7 +156,13 @@ class StepBody:
         timeout = step.settings.timeout
         limit = time_limit(key, timeout) if timeout else nullcontext()
         made: dict[str, tuple[str, ...]] = {}
-        with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
+        with (
+            redacted_errors(),
+            event_log(context.log, instance),
+            told,
+            in_mlflow,
+            ExitStack() as stack,
+        ):
             run.facts.forget()  # what an earlier attempt has saved
             scopes = {
                 node.name: planned or partitions_for_node(node, self.plan.datasets, keys, instance)
@@ -167,6 +174,8 @@ class StepBody:
                 context.log.info(f"This step is skipped, with what depends on it alone: {reason}.")
                 run.step_done(key)
                 return None
+            stack.enter_context(turn_to_write(self.plan, context, nodes, scopes))
+            stack.enter_context(limit)
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
