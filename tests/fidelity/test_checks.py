@@ -339,7 +339,7 @@ def test_each_dataset_has_one_check_at_the_most(rendered: Project) -> None:
         ({"validator": {"class": "a.b", "onn": ["save"]}}, "validator", "['onn']"),
         ({"validator": {"class": "a.b", "severity": "loud"}}, "validator", "'loud'"),
         ({"metadata": {"dagster": {"check": True}}}, "metadata.dagster.check", "schema_drift"),
-        ({"metadata": {"dagster": {"facts": "no"}}}, "metadata.dagster.facts", "true or false"),
+        ({"metadata": {"dagster": {"check": {"drift": 1}}}}, "metadata.dagster.check.drift", "key"),
     ],
 )
 def test_a_wrong_declaration_is_told_before_anything_runs(

@@ -14,7 +14,6 @@ from kedro.io.core import parse_dataset_definition
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
-from ..doors.kedro_validation import validator_of
 from ..errors import BadValueError, KeyPath
 from ..read.dagster_yml import AssetsOptions
 from ..read.mistakes import Mistakes
@@ -23,8 +22,9 @@ from ..read.project import KedroProject
 from .asset_words import read_words
 from .kinds import address_of, kinds_of
 from .lineage import Lineage, is_group_name
-from .model import CheckPlan, DatasetKind, DatasetPlan, ValidatorPlan, is_parameter
+from .model import DatasetKind, DatasetPlan, is_parameter
 from .names import identifier
+from .validators import CheckPlan, plan_check
 
 KindOfType: TypeAlias = Callable[[str], DatasetKind | str | None]
 
@@ -70,13 +70,14 @@ def _with_words(plan: DatasetPlan, options: AssetsOptions, mistakes: Mistakes) -
         mistakes.add_in_catalog((plan.variants[0], "metadata", "dagster", *keys), message)
 
     said, step_words = read_words(words, base, tell)
+    check = plan.check
     if step_words:
-        for key in () if plan.node else step_words.model_fields_set - {"check", "facts"}:
-            tell((key,), "no node makes this dataset, so there is no step to have it.")
         facts = facts and step_words.facts
-        if step_words.check.schema_drift and plan.facts:
-            plan = replace(plan, check=replace(plan.check or CheckPlan(()), schema_drift=True))
-    return replace(plan, said=said, facts=facts, step_words=step_words)
+        if step_words.check.schema_drift and plan.kind is not DatasetKind.NOTHING:
+            check = replace(check or CheckPlan(()), schema_drift=True)
+        for key in () if plan.node else step_words.model_fields_set - {"facts", "check"}:
+            tell((key,), "no node makes this dataset, so there is no step to have it.")
+    return replace(plan, said=said, facts=facts, check=check, step_words=step_words)
 
 
 def _check_keys(plans: Mapping[str, DatasetPlan], mistakes: Mistakes) -> None:
@@ -115,21 +116,11 @@ def _plan_dataset(
         partitioning=partitioning,
         stays="copy_mode: assign" if entry.get("copy_mode") == "assign" else "",
         facts=data is not None,
-        check=_validators(entries) if data else None,
+        check=plan_check(entries) if data else None,
         kinds=kinds_of(data) if data else (),
         address=address_of(data) if data else {},
         **lineage.of(name),
     )
-
-
-def _validators(entries: Mapping[str, Mapping[str, Any]]) -> CheckPlan | None:
-    validators = []
-    for variant, entry in entries.items():
-        spec = validator_of(variant, entry)
-        if spec and spec.enabled:
-            warns = spec.severity == "warn"
-            validators.append(ValidatorPlan(variant, spec.class_path, spec.on, warns))
-    return CheckPlan(tuple(validators)) if validators else None
 
 
 def _metadata_mistakes(metadata: Any) -> Iterator[tuple[KeyPath, str]]:

@@ -21,6 +21,7 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
+from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
 
@@ -32,34 +33,6 @@ class DatasetKind(Enum):
     TRANSIENT = "transient"
     PARTITIONED = "partitioned"
     NOTHING = "nothing"
-
-
-@dataclass(frozen=True)
-class ValidatorPlan:
-    """A ``validator`` of a catalog entry: its class path, and when and how Kedro applies it."""
-
-    variant: str
-    path: str
-    on: tuple[str, ...]
-    warns: bool
-
-
-@dataclass(frozen=True)
-class CheckPlan:
-    """What is checked of a dataset: by its validators, and whether its columns stay the same."""
-
-    validators: tuple[ValidatorPlan, ...]
-    schema_drift: bool = False
-
-    @property
-    def blocks(self) -> bool:
-        """Whether data that fails stops the run."""
-        return any(not one.warns for one in self.validators)
-
-    @property
-    def on_save(self) -> bool:
-        """Whether it is made while the dataset is saved, and so by the step that makes it."""
-        return self.schema_drift or any("save" in one.on for one in self.validators)
 
 
 @dataclass(frozen=True)
@@ -77,6 +50,7 @@ class DatasetPlan:
         partitioning: Its partitions and their mappings, where it has any.
         stays: What its catalog entry says by which its value cannot leave its process.
         facts: Whether runs tell of its data.
+        check: What is checked of its data, if anything is.
         kinds: At most three words for its format, its library and its storage.
         address: Where its data is: ``dagster/uri``, or ``dagster/table_name`` and
             ``dagster/storage_kind``.
@@ -86,7 +60,6 @@ class DatasetPlan:
             else the smallest pipeline; where no node makes it, that of the nodes that read it.
         said: What the entry says of its asset below ``metadata: dagster:``.
         step_words: What it says there of the step that makes it, if it does.
-        check: What is checked of its data, if anything is.
     """
 
     name: str
@@ -99,6 +72,7 @@ class DatasetPlan:
     partitioning: Partitioning | None = None
     stays: str = ""
     facts: bool = False
+    check: CheckPlan | None = None
     kinds: tuple[str, ...] = ()
     address: Mapping[str, str] = field(default_factory=dict)
     node: Node | None = None
@@ -106,7 +80,6 @@ class DatasetPlan:
     group: str | None = None
     said: dg.AssetSpec | None = None
     step_words: dagster_yml.StepWords | None = None
-    check: CheckPlan | None = None
 
     @property
     def persisted(self) -> bool:

@@ -232,7 +232,7 @@ class BackfillOptions(Options):
 
 
 class CheckOptions(Options):
-    """What is checked of a dataset beside its validator: whether its columns change."""
+    """What is checked of a dataset, beside what its validator checks."""
 
     schema_drift: bool = False
 
@@ -240,7 +240,7 @@ class CheckOptions(Options):
 class StepWords(Options):
     """What an entry of the catalog says of the step that makes it, below ``metadata: dagster:``.
 
-    ``facts`` says whether it tells of the data.
+    ``facts`` says whether it tells of the data, and ``check`` what it checks of it.
 
     It stands there beside the words for which Dagster has a model.
     """

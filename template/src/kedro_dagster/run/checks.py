@@ -17,7 +17,8 @@ import dagster as dg
 
 from ..doors import kedro_validation
 from ..doors.kedro import strip_transcoding
-from ..plan.model import DatasetPlan, StepPlan, ValidatorPlan
+from ..plan.model import DatasetPlan, StepPlan
+from ..plan.validators import ValidatorPlan
 from .values import Hide, as_json, as_table, as_text
 
 if TYPE_CHECKING:
