@@ -181,8 +181,9 @@ def test_a_session_that_cannot_be_that_of_a_run_is_refused(
     project: Project, tmp_path: Path, session: str, message: str
 ) -> None:
     own = project.copy(tmp_path / "project")
+    (own.path / "data/out.json").unlink(missing_ok=True)
     (own.path / "src/shop/settings.py").write_text(f"{session}\nSESSION_CLASS = Session\n")
-    run = own.execute("in_process", check=False)
+    run = own.execute("in_process", check=False, COLUMNS="900")
     assert run.returncode
     assert f"SESSION_CLASS of settings.py: {message}" in run.stdout + run.stderr
     assert not (own.path / "data/out.json").exists()

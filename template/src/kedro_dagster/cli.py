@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from kedro.framework.cli.project import run
-from kedro.framework.cli.utils import env_option
+from kedro.framework.cli.utils import env_option, validate_conf_source
 from kedro.framework.startup import ProjectMetadata
 
 from .errors import KedroDagsterError
@@ -56,6 +56,11 @@ telemetry:
 """
 
 
+_conf_source_option = click.option(
+    "--conf-source",
+    callback=validate_conf_source,
+    help="Folder, archive or URL with the configuration, instead of that of the project.",
+)
 _output_option = click.option(
     "--output",
     "-o",
@@ -82,6 +87,7 @@ def dagster_group() -> None:
 
 @dagster_group.command(context_settings={"ignore_unknown_options": True})
 @env_option
+@_conf_source_option
 @click.option("--log-level", help="Lowest level of the log records printed.")
 @click.option("--log-format", help="How they are printed: colored, json or rich.")
 @click.option("--host", "-h", help="Address the UI listens on.")
@@ -90,20 +96,26 @@ def dagster_group() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def dev(
-    metadata: ProjectMetadata, /, env: str | None, arguments: tuple[str, ...], **options: str | None
+    metadata: ProjectMetadata,
+    /,
+    *,
+    env: str | None,
+    conf_source: str | None,
+    arguments: tuple[str, ...],
+    **options: str | None,
 ) -> None:
     """Start Dagster's UI and daemon on this project.
 
     Options that are not given here come from the 'dev' section of dagster.yml. Further ones are
     passed on to 'dagster dev'.
     """
-    project = _translate(metadata, env).project
+    project = _translate(metadata, env, conf_source).project
     given = {key: value for key, value in options.items() if value is not None}
     sys.argv = ["dagster", "dev", "-m", f"{project.package_name}.definitions"]
     for key, value in {**project.config.dev.model_dump(), **given}.items():
         sys.argv += [f"--{key.replace('_', '-')}", str(value)]
     sys.argv += arguments
-    _use_project(metadata, project.env)
+    _use_project(metadata, project.env, conf_source)
     warnings.filterwarnings("ignore", _NOT_SUPERSEDED)
     logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
     # In this process, which has imported Dagster to check the project
@@ -125,12 +137,14 @@ def dev(
     metavar="[RUN]",
     help="Go on with a run that failed, by how its id begins; the last one if none is given.",
 )
+@_conf_source_option
 @click.pass_obj
 def run_job(
     metadata: ProjectMetadata,
     /,
     *,
     env: str | None,
+    conf_source: str | None,
     job: str | None,
     executor: str | None,
     partition: str | None,
@@ -150,7 +164,7 @@ def run_job(
     kedro dagster run training --resume
     """  # noqa: D301  # click keeps the lines of a paragraph that begins so
     with _mistakes_told():
-        _use_project(metadata, env)
+        _use_project(metadata, env, conf_source)
         check_installed()
         # Dagster takes seconds to import, and Kedro imports this module for every command
         import dagster as dg  # noqa: PLC0415
@@ -169,13 +183,22 @@ run_job.params += [option for option in run.params if option.name in _OPTIONS_OF
 
 @dagster_group.command()
 @env_option
+@_conf_source_option
 @click.option("--json", "form", flag_value="json", help="For programs: see docs/commands.md.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="For pictures: a Mermaid flowchart.")
 @_output_option
 @click.pass_obj
-def plan(metadata: ProjectMetadata, /, env: str | None, form: str | None, output: TextIO) -> None:
+def plan(
+    metadata: ProjectMetadata,
+    /,
+    *,
+    env: str | None,
+    conf_source: str | None,
+    form: str | None,
+    output: TextIO,
+) -> None:
     """Show which steps each job and each asset takes."""
-    planned = _translate(metadata, env).plan
+    planned = _translate(metadata, env, conf_source).plan
     from .plan.describe import describe  # noqa: PLC0415 - see _translate
     from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
@@ -188,19 +211,27 @@ def plan(metadata: ProjectMetadata, /, env: str | None, form: str | None, output
 
 @dagster_group.command()
 @env_option
+@_conf_source_option
 @click.option("--deep", is_flag=True, help="Build each dataset too, and look for its credentials.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: see docs/commands.md.")
 @_output_option
 @click.pass_obj
 def check(
-    metadata: ProjectMetadata, /, *, env: str | None, deep: bool, as_json: bool, output: TextIO
+    metadata: ProjectMetadata,
+    /,
+    *,
+    env: str | None,
+    conf_source: str | None,
+    deep: bool,
+    as_json: bool,
+    output: TextIO,
 ) -> None:
     """Look for all that can be wrong with this project on Dagster.
 
     The exit code is 1 if something is. Nothing is run, and no server is needed.
     """
     with _mistakes_told():
-        _choose(metadata, env)
+        _choose(metadata, env, conf_source)
         check_installed()
         from .check_command import check as look  # noqa: PLC0415
 
@@ -228,24 +259,27 @@ def dagster_home(project_path: Path) -> Path:
     return folder
 
 
-def _use_project(metadata: ProjectMetadata, env: str | None) -> None:
+def _use_project(metadata: ProjectMetadata, env: str | None, conf_source: str | None) -> None:
     """Let what Dagster loads and records in this process, and in its children, be this project."""
     os.environ["DAGSTER_HOME"] = str(dagster_home(metadata.project_path))
-    _choose(metadata, env)
+    _choose(metadata, env, conf_source)
 
 
-def _choose(metadata: ProjectMetadata, env: str | None) -> None:
-    if env:
-        os.environ["KEDRO_ENV"] = env
+def _choose(metadata: ProjectMetadata, env: str | None, conf_source: str | None) -> None:
+    for name, value in {"KEDRO_ENV": env, "KEDRO_CONF_SOURCE": conf_source}.items():
+        if value:
+            os.environ[name] = value
     os.chdir(metadata.project_path)
 
 
-def _translate(metadata: ProjectMetadata, env: str | None) -> KedroProjectTranslator:
+def _translate(
+    metadata: ProjectMetadata, env: str | None, conf_source: str | None
+) -> KedroProjectTranslator:
     with _mistakes_told():
         # Dagster takes seconds to import, and Kedro imports this module for every command
         from . import KedroProjectTranslator  # noqa: PLC0415
 
-        return KedroProjectTranslator(metadata.project_path, env=env)
+        return KedroProjectTranslator(metadata.project_path, env=env, conf_source=conf_source)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from .kinds import address_of, kinds_of
 from .lineage import Lineage, is_group_name
 from .model import DatasetKind, DatasetPlan, is_parameter
 from .names import identifier
+from .validators import CheckPlan, plan_check
 
 KindOfType: TypeAlias = Callable[[str], DatasetKind | str | None]
 
@@ -69,11 +70,14 @@ def _with_words(plan: DatasetPlan, options: AssetsOptions, mistakes: Mistakes) -
         mistakes.add_in_catalog((plan.variants[0], "metadata", "dagster", *keys), message)
 
     said, step_words = read_words(words, base, tell)
+    check = plan.check
     if step_words:
         facts = facts and step_words.facts
-        for key in () if plan.node else step_words.model_fields_set - {"facts"}:
+        if step_words.check.schema_drift and plan.kind is not DatasetKind.NOTHING:
+            check = replace(check or CheckPlan(()), schema_drift=True)
+        for key in () if plan.node else step_words.model_fields_set - {"facts", "check"}:
             tell((key,), "no node makes this dataset, so there is no step to have it.")
-    return replace(plan, said=said, facts=facts, step_words=step_words)
+    return replace(plan, said=said, facts=facts, check=check, step_words=step_words)
 
 
 def _check_keys(plans: Mapping[str, DatasetPlan], mistakes: Mistakes) -> None:
@@ -112,6 +116,7 @@ def _plan_dataset(
         partitioning=partitioning,
         stays="copy_mode: assign" if entry.get("copy_mode") == "assign" else "",
         facts=data is not None,
+        check=plan_check(entries) if data else None,
         kinds=kinds_of(data) if data else (),
         address=address_of(data) if data else {},
         **lineage.of(name),

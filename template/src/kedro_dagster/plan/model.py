@@ -21,6 +21,7 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
+from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
 
@@ -49,6 +50,7 @@ class DatasetPlan:
         partitioning: Its partitions and their mappings, where it has any.
         stays: What its catalog entry says by which its value cannot leave its process.
         facts: Whether runs tell of its data.
+        check: What is checked of its data, if anything is.
         kinds: At most three words for its format, its library and its storage.
         address: Where its data is: ``dagster/uri``, or ``dagster/table_name`` and
             ``dagster/storage_kind``.
@@ -70,6 +72,7 @@ class DatasetPlan:
     partitioning: Partitioning | None = None
     stays: str = ""
     facts: bool = False
+    check: CheckPlan | None = None
     kinds: tuple[str, ...] = ()
     address: Mapping[str, str] = field(default_factory=dict)
     node: Node | None = None

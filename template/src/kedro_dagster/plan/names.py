@@ -45,6 +45,11 @@ def identifier(name: str) -> str:
     return with_digest(word, name)
 
 
+def check_identifier(dataset: str) -> str:
+    """The output of an op that stands for the check of a dataset; no dataset has this name."""
+    return identifier(f"{dataset}@check")
+
+
 def node_identifier(name: str) -> str:
     """Write the name of a node as one word; that of a node without a name ends in ``__<hash>``."""
     if (word := format_node_name(name)).endswith(digest(name)):

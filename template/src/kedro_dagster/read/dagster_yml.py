@@ -231,10 +231,16 @@ class BackfillOptions(Options):
         return {"type": value} if isinstance(value, str) else value
 
 
+class CheckOptions(Options):
+    """What is checked of a dataset, beside what its validator checks."""
+
+    schema_drift: bool = False
+
+
 class StepWords(Options):
     """What an entry of the catalog says of the step that makes it, below ``metadata: dagster:``.
 
-    ``facts`` says whether it tells of the data.
+    ``facts`` says whether it tells of the data, and ``check`` what it checks of it.
 
     It stands there beside the words for which Dagster has a model.
     """
@@ -243,6 +249,7 @@ class StepWords(Options):
     retry_policy: RetryOptions | None = None
     pool: values.Pool | None = None
     facts: bool = True
+    check: CheckOptions = Field(default_factory=CheckOptions)
 
 
 class SensorOptions(Options):

@@ -33,6 +33,9 @@ from .messages import parse_config
 from .registry import describe_cause, load_pipelines, pipelines_of_jobs
 from .source import ProjectSource, load_outlines, send_outlines_to_runs
 
+CONF_SOURCE = "KEDRO_CONF_SOURCE"
+"""The environment variable that says where the configuration is, as ``KEDRO_ENV`` says which."""
+
 
 @dataclass(frozen=True)
 class KedroProject(ProjectSource):
@@ -61,7 +64,9 @@ class KedroProject(ProjectSource):
     @cached_property
     def source(self) -> ProjectSource:
         """What a run needs of it: no configuration, since all of that is in the plan."""
-        return ProjectSource(self.path, self.package_name, self.env, self.pipelines)
+        return ProjectSource(
+            self.path, self.package_name, self.env, self.conf_source, self.pipelines
+        )
 
     def load_all_pipelines(self) -> Mapping[str, Pipeline]:
         """Load all registered pipelines, also those that no job runs."""
@@ -79,11 +84,13 @@ def read_project(
     project_path: str | Path | None = None,
     package_name: str | None = None,
     env: str | None = None,
+    conf_source: str | Path | None = None,
 ) -> KedroProject:
     """Bootstrap a Kedro project and read it."""
     quiet.ignore_warnings()
     path, package = _bootstrap(project_path, package_name)
-    source = ProjectSource(path, package, env or os.environ.get("KEDRO_ENV") or None, {})
+    env = env or os.environ.get("KEDRO_ENV") or None
+    source = ProjectSource(path, package, env, _find_conf(conf_source, path), {})
     loader = make_loader(source.conf_source, source.env)
     raw_config, files = read_dagster_yml(loader, path)
     config, mistakes = parse_config(raw_config)
@@ -97,6 +104,7 @@ def read_project(
         path=path,
         package_name=package,
         env=source.env,
+        conf_source=source.conf_source,
         pipelines=pipelines,
         import_failures=import_failures,
         catalog=read_catalog(loader),
@@ -136,6 +144,22 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
         ) from error
     session_class()
     return root, package
+
+
+def _find_conf(conf_source: str | Path | None, root: Path) -> str:
+    """Find the configuration that is asked for, or else that of settings.py."""
+    name = "conf_source" if conf_source else CONF_SOURCE
+    asked = str(conf_source or os.environ.get(CONF_SOURCE) or "").removeprefix("file://")
+    if not asked:
+        return str(root / settings.CONF_SOURCE)
+    if "://" in asked:
+        return asked
+    if not Path(asked).exists():
+        raise ProjectNotFoundError(
+            f"{name}: there is no {Path(asked).absolute()}. Name a folder with configuration, an "
+            "archive of one (.zip or .tar.gz), or a URL."
+        )
+    return str(Path(asked).resolve())
 
 
 def _find_root(package_name: str | None) -> Path:

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -33,18 +32,15 @@ class ProjectSource:
         path: The project's root folder.
         package_name: Import name of the project's package.
         env: Kedro configuration environment; ``None`` for the project's default.
+        conf_source: The configuration as Kedro's session wants it: a folder, an archive or a URL.
         pipelines: The pipelines that were planned, or their outlines; at least those of the jobs.
     """
 
     path: Path
     package_name: str
     env: str | None
+    conf_source: str
     pipelines: Mapping[str, Pipeline]
-
-    @property
-    def conf_source(self) -> str:
-        """The configuration folder, as Kedro's session wants it."""
-        return str(self.path / settings.CONF_SOURCE)
 
     def url_of(self, file: Path) -> str | None:
         """Where a file of the project is on the web, if it is."""

@@ -36,6 +36,8 @@ class KedroProjectTranslator:
         package_name: Import name of the project's package; by default read from its
             ``pyproject.toml``.
         env: Kedro configuration environment; by default ``KEDRO_ENV``, or the project's own.
+        conf_source: A folder, an archive or a URL with the configuration; by default
+            ``KEDRO_CONF_SOURCE``, or the project's own.
         catalog_translator: Makes the asset specs.
         node_translator: Makes the ops and the assets.
         pipeline_translator: Makes the jobs and schedules.
@@ -50,11 +52,12 @@ class KedroProjectTranslator:
         package_name: str | None = None,
         env: str | None = None,
         *,
+        conf_source: str | Path | None = None,
         catalog_translator: type[CatalogTranslator] = CatalogTranslator,
         node_translator: type[NodeTranslator] = NodeTranslator,
         pipeline_translator: type[PipelineTranslator] = PipelineTranslator,
     ) -> None:
-        self.project = read_project(project_path, package_name, env)
+        self.project = read_project(project_path, package_name, env, conf_source)
         plan = make_plan(self.project)
         names = node_translator(plan, catalog_translator(plan))
         self.plan = rename_steps(plan, names.get_op_name)
@@ -120,6 +123,7 @@ class KedroProjectTranslator:
         self.project.hand_outlines_to_runs()
         return dg.Definitions(
             assets=list({id(one): one for one in self.assets.values()}.values()),
+            asset_checks=list(self.nodes.checks()),
             jobs=list(self.jobs.values()),
             schedules=list(self.schedules.values()),
             sensors=list(self.sensors.values()),

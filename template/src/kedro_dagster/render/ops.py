@@ -9,12 +9,21 @@ from typing import Any
 import dagster as dg
 
 from ..plan.model import AssetStepPlan, DatasetPlan, ProjectPlan, StepPlan, partitioned_in
-from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER, identifier
+from ..plan.names import (
+    IO_MANAGER,
+    KEDRO,
+    KEDRO_IO_MANAGER,
+    TRANSIENT_IO_MANAGER,
+    check_identifier,
+    identifier,
+)
 from ..plan.parameters import config_schema
 from ..read.dagster_yml import RetryOptions
+from ..run.records import keeping_events
 from ..run.steps import StepBody
 from ..run.transient import Transient
 from .assets import CatalogTranslator, tags_of
+from .checks import check_alone, check_spec, is_checked_with_its_step
 
 
 class NodeTranslator:
@@ -115,10 +124,18 @@ class NodeTranslator:
         others = [key for key in deps if key not in {*read.values(), *(spec.key for spec in specs)}]
         read.update((identifier(f"/{key.to_user_string()}"), key) for key in others)
         out = dg.Out(dg.Nothing, is_required=False, io_manager_key=KEDRO_IO_MANAGER)
+        checks = {
+            check_identifier(name): check_spec(datasets[name], keys[name])
+            for name in made
+            if is_checked_with_its_step(datasets[name])
+        }
         op = self._op(
             asset_step.step,
             {name: dg.In(dg.Nothing) for name in read},
-            {datasets[name].identifier: out for name in made},
+            {
+                **{datasets[name].identifier: out for name in made},
+                **dict.fromkeys(checks, dg.Out(dg.Nothing, is_required=False)),
+            },
             lambda context, _: body.run_assets(asset_step, context.op_execution_context),
             {KEDRO},
         )
@@ -127,11 +144,23 @@ class NodeTranslator:
             keys_by_input_name=read,
             keys_by_output_name={datasets[name].identifier: keys[name] for name in made},
             specs=specs,
-            can_subset=len(made) > 1,
+            check_specs_by_output_name=checks,
+            can_subset=len(made) > 1 or bool(checks),
             backfill_policy=dg.BackfillPolicy.single_run()
             if asset_step.takes_all
             else _backfill_policy(datasets[name] for name in made),
         )
+
+    def checks(self) -> Iterator[dg.AssetChecksDefinition]:
+        """Make the checks of datasets that no step makes, or that it does not check.
+
+        Returns:
+            The checks, each of which loads its dataset.
+        """
+        made = {name for step in self.plan.asset_steps.values() for name in step.upstream}
+        for name, dataset in self.plan.datasets.items():
+            if dataset.check and not (name in made and is_checked_with_its_step(dataset)):
+                yield check_alone(dataset, self.catalog.asset_keys[name], self._body)
 
     def _op(
         self,
@@ -142,7 +171,9 @@ class NodeTranslator:
         resources: set[str],
     ) -> dg.OpDefinition:
         return dg.OpDefinition(
-            compute_fn=compute,
+            compute_fn=lambda context, given: keeping_events(
+                context.op_execution_context, compute(context, given)
+            ),
             name=step.op,
             ins=ins,
             outs=outs,

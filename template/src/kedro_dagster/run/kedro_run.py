@@ -34,6 +34,7 @@ from ..plan.model import (
 )
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from . import mlflow_run, run_state
+from .checks import Verdicts
 from .facts import Facts
 from .identity import PARENT_RUN_ID_TAG
 from .launched import check_classes
@@ -86,6 +87,11 @@ class KedroRun:
     def facts(self) -> Facts:
         """What is known of the data that the nodes of a step load and save."""
         return Facts(self)
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """What validators have said of that data."""
+        return Verdicts(self)
 
     # Built on first use: Dagster also opens resources to look at a run that is over
 
