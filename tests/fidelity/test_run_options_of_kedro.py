@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import dagster as dg
 import pytest
 from kedro.framework.cli.project import run
 
@@ -15,6 +16,7 @@ ROW = re.compile(r"^\| `(--[a-z-]+)` \| (?:`(\w+)`)? ?\|", re.MULTILINE)
 TABLE = dict(ROW.findall((REPOSITORY / "docs/kedro-run-options.md").read_text("utf-8")))
 INSTALLED = {max(option.opts, key=len): option.name for option in run.params}
 
+LINE = "Asynchronous mode is enabled for loading and saving data."
 ASYNC = {"type": "SequentialRunner", "is_async": True}
 THREADS = {"group_by": "pipeline", "runner": "ThreadRunner"}
 CASES: dict[str, dict[str, Any]] = {
@@ -63,6 +65,7 @@ PIPELINES = """
         return {"__default__": part + rest, "part": part}
 """
 HOOKS = """
+    import os
     import threading
 
     from kedro.framework.hooks import hook_impl
@@ -79,9 +82,12 @@ HOOKS = """
             trace.append(node.name)
 
         @hook_impl
-        def after_dataset_saved(self, dataset_name):
+        def after_dataset_loaded(self, dataset_name):
             in_pool = threading.current_thread().name.startswith("ThreadPool")
             trace.append([dataset_name, in_pool])
+            if file := os.environ.get("TRACE"):
+                with open(file, "a") as lines:
+                    print(dataset_name, in_pool, file=lines)
 """
 SCRIPT = """
 import json
@@ -197,7 +203,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         catalog={**catalog, "old": old},
         parameters={"rate": 1},
         dagster={
-            "jobs": {**jobs, "all": {**grouped, "group_by": None}, "grouped": grouped},
+            "jobs": {
+                **jobs,
+                "processes": {"pipeline": {}, "runner": ASYNC},
+                "all": {**grouped, "group_by": None},
+                "grouped": grouped,
+            },
         },
         files={
             **{f"before/{name}.json": text for name, text in before.items()},
@@ -217,6 +228,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (elsewhere.path / "base/parameters.yml").write_text("rate: 7\n")
     project.run("-c", f"CASES = {cases}\n{SCRIPT}", COLUMNS="400")
     content: dict[str, Any] = json.loads((project.path / "found.json").read_text())
+    trace = project.path / "trace.txt"
+    project.execute("processes", TRACE=str(trace))
+    content["processes"] = sorted(trace.read_text().splitlines())
+    with dg.DagsterInstance.from_config(str(project.dagster_home)) as instance:
+        (record,) = instance.get_runs(dg.RunsFilter(job_name="processes"))
+        said = [entry.user_message for entry in instance.all_logs(record.run_id)]
+    content["said"] = said.count(LINE)
     return content
 
 
@@ -232,3 +250,14 @@ def test_an_option_does_what_it_does_for_kedro_run(found: dict[str, Any], option
             if way in ("translator", "command"):  # these say in which environment
                 one["params"]["env"] = dagster["params"]["env"]
         assert dagster == kedro, way
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("run_options_of_kedro")
+def test_datasets_load_and_save_in_threads_in_other_processes_too(found: dict[str, Any]) -> None:
+    kedro = found["--async"]["kedro"]
+    assert kedro["said"] == [LINE]
+    loaded = sorted(f"{one[0]} {one[1]}" for one in kedro["trace"] if isinstance(one, list))
+    assert {line.split()[1] for line in loaded} == {"True"}
+    assert found["processes"] == loaded
+    assert found["said"] == 1
