@@ -10,8 +10,11 @@ import dagster as dg
 import pytest
 from kedro.pipeline import Pipeline, node
 
+from kedro_dagster.errors import RunConfigError
 from kedro_dagster.plan.datasets import DatasetKind, DatasetPlan
-from kedro_dagster.plan.runners import check_runner
+from kedro_dagster.plan.model import JobPlan
+from kedro_dagster.plan.runners import check_runner, is_async, runner_of_run, runs_in_order
+from kedro_dagster.read.dagster_yml import PipelineOptions, RunnerOptions
 from kedro_dagster.read.messages import parse_config
 from projects import Project, make_project
 
@@ -169,3 +172,32 @@ def test_a_mistake_in_a_runner_is_told_before_any_run(runner: Any, message: str)
 def test_a_runner_needs_nodes_that_share_a_step() -> None:
     (mistake,) = told("ThreadRunner")
     assert "Write 'group_by' too" in mistake
+
+
+def asked(runner: Any) -> RunnerOptions:
+    """What a run gets that asks for a runner, of a job whose steps have a node each."""
+    return runner_of_run(runner, JobPlan("all", PipelineOptions(), PIPELINE, ()), DATASETS)
+
+
+def test_a_run_may_load_and_save_in_threads() -> None:
+    options = {"type": "SequentialRunner", "is_async": True}
+    assert not told(options)
+    assert is_async(asked(options))
+    assert runs_in_order(asked(options))
+    assert not is_async(asked("SequentialRunner"))
+
+
+@pytest.mark.parametrize(
+    ("runner", "message"),
+    [
+        ("ParallelRunner", "runner: ParallelRunner: it starts processes of its own"),
+        ("ThreadRunner", "runner: ThreadRunner: it runs the nodes of a step, and here each step"),
+        ("os.Runner", "runner: os.Runner: no run chooses the code that is imported. Allowed: "),
+        ("ThreadRuner", "Did you mean 'ThreadRunner'?"),
+        (3, "runner: a runner is a name, or {type: ThreadRunner, max_workers: 4}; this is 3."),
+    ],
+)
+def test_a_runner_that_no_run_can_have_is_refused(runner: Any, message: str) -> None:
+    with pytest.raises(RunConfigError) as refusal:
+        asked(runner)
+    assert message in str(refusal.value)

@@ -34,6 +34,7 @@ def test_the_options_are_those_of_the_resource() -> None:
         "load_versions": {"c": "1"},
         "partition_keys": "x",
         "only_missing_outputs": False,
+        "runner": "SequentialRunner",
     }
     options = RunOptions.of({"resources": {"kedro": {"config": given}}})
     assert options.model_dump() == given

@@ -33,8 +33,8 @@ _NOT_SUPERSEDED = "Function `dev_command`"  # 'dg dev' starts the same, but want
 
 _OPTIONS_OF_KEDRO = {
     *("env", "pipeline", "pipelines", "tags", "node_names", "from_nodes", "to_nodes"),
-    *("from_inputs", "to_outputs", "namespaces", "params", "load_versions"),
-    "only_missing_outputs",
+    *("from_inputs", "to_outputs", "namespaces", "params", "load_versions", "config"),
+    *("runner", "runner_params", "is_async", "only_missing_outputs"),
 }
 """The options that ``kedro dagster run`` has from ``kedro run``, of those that this Kedro knows."""
 

@@ -56,6 +56,11 @@ class Request:
     def run_options(self) -> dict[str, Any]:
         """The config of the resource of the run."""
         given = {"runtime_params": self.options.get("params"), **self.options}
+        arguments = dict(given.get("runner_params") or {})
+        if given.get("is_async"):
+            arguments["is_async"] = True
+        if given.get("runner") or arguments:
+            given["runner"] = {"type": given.get("runner") or "SequentialRunner", **arguments}
         known = RunOptions.model_fields
         return {name: value for name, value in given.items() if name in known and value}
 

@@ -291,11 +291,6 @@ class ProjectPlan:
         job = self.jobs.get(job_name)
         return {step.name for step in job.steps} if job else set(self.asset_steps)
 
-    def runner_options(self, job_name: str) -> dagster_yml.RunnerOptions | None:
-        """The Kedro runner of the steps of a job of this plan."""
-        job = self.jobs.get(job_name)
-        return job.runner if job else None
-
     def timeouts(self, job_name: str) -> Mapping[str, float]:
         """The timeouts of steps, in a job of this plan or in any other, in seconds."""
         job = self.jobs.get(job_name)

@@ -17,7 +17,7 @@ from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume, with_missing_outputs
 from ..errors import RunConfigError, StepFailedError, while_handled
 from ..plan.model import ProjectPlan
-from ..plan.runners import NOT_FOR_PARTITIONS, make_runner
+from ..plan.runners import NOT_FOR_PARTITIONS, is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
 from . import mlflow_run, viz_status
 from .event_log import event_log
@@ -69,18 +69,22 @@ class PipelineHooks:
     def choose_nodes(self) -> None:
         """Leave out what ``only_missing_outputs`` does, as a runner before the first node."""
         run, job = self.run, self.selection.job
+        options = run.runner_options(job)
         if run.options.misses_only(job):
             if job is None:
                 message = "this is for jobs. Choose the assets that are missing."
                 raise RunConfigError(("only_missing_outputs",), message)
             if job.partitioning:
                 raise RunConfigError(("only_missing_outputs",), NOT_FOR_PARTITIONS)
-            runner = make_runner(job.runner) if job.runner else SequentialRunner()
+            runner = make_runner(options) if options else SequentialRunner()
             pipeline = self.selection.pipeline
             if run.left_out is None:  # else this process resumes what another has begun
                 kept = with_missing_outputs(runner, pipeline, run.catalog)
                 run.left_out = frozenset(node.name for node in (pipeline - kept).nodes)
             self.running = self.selection.only(Pipeline(run.nodes_to_run(pipeline.nodes, job)))
+        if runs_in_order(options) and is_async(options):  # in the words of Kedro's runner
+            runner_log = logging.getLogger(SequentialRunner.__module__)
+            runner_log.info("Asynchronous mode is enabled for loading and saving data.")
         if run.single_process:
             run.release = Release(self.running)
 
@@ -123,7 +127,7 @@ class PipelineHooks:
         """Log of a run that failed what Kedro logs of one, and what it is in Dagster."""
         job, run = self.selection.job, self.run
         # Kedro says nothing of a run that was cancelled, and a runner has done so itself
-        if job and not job.runner and isinstance(self.failure, Exception):
+        if job and runs_in_order(run.runner_options(job)) and isinstance(self.failure, Exception):
             left = {
                 node.name
                 for step, node in self.running.tasks
@@ -153,6 +157,7 @@ class PipelineHooks:
         options = selection.job.options if selection.job else None
         filters = {key: value or [] for key, value in options.filters.items()} if options else {}
         names = [node.name for node in selection.pipeline.nodes]
+        runner = run.runner_options(selection.job)
         whole = selection.job is not None and selection.pipeline is selection.job.pipeline
         return {
             kedro_door.RUN_ID_PARAM: run.run_id,
@@ -169,7 +174,7 @@ class PipelineHooks:
             "runtime_params": dict(run.options.runtime_params),
             **kedro_door.pipelines_param(selection.pipeline_names if selection.job else []),
             "namespaces": filters.get("node_namespaces", []),
-            "runner": selection.runner,
+            "runner": runner.type if runner else selection.executor,
             "only_missing_outputs": run.options.misses_only(selection.job),
         }
 

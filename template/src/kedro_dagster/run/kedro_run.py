@@ -32,7 +32,9 @@ from ..plan.model import (
     is_parameter,
     partitioned_in,
 )
+from ..plan.runners import runner_of_run
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
+from ..read.dagster_yml import RunnerOptions
 from . import mlflow_run, run_state
 from .checks import Verdicts
 from .facts import Facts
@@ -164,6 +166,12 @@ class KedroRun:
         self._session.__exit__(
             type(error) if error else None, error, getattr(error, "__traceback__", None)
         )
+
+    def runner_options(self, job: JobPlan | None) -> RunnerOptions | None:
+        """The Kedro runner of the steps: that of this run, or else that of its job."""
+        if self.options.runner is None:
+            return job.runner if job else None
+        return runner_of_run(self.options.runner, job, self.plan.datasets)
 
     def check_inputs_and_build(self, selection: RunSelection) -> None:
         """Build the datasets of the pipeline, as Kedro's runners do before the first node."""

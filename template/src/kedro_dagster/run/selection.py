@@ -38,11 +38,6 @@ class RunSelection:
     assets: tuple[str, ...] = ()
 
     @property
-    def runner(self) -> str:
-        """What runs the nodes, in the words of Kedro's hooks: a runner, or the executor."""
-        return self.job.runner.type if self.job and self.job.runner else self.executor
-
-    @property
     def pipeline_names(self) -> list[str]:
         """The registered pipelines the run is of; ``__default__`` for assets."""
         return self.job.options.names if self.job else ["__default__"]
@@ -72,6 +67,12 @@ class RunOptions(dg.Config):
     only_missing_outputs: bool | None = Field(
         default=None,
         description="Run the nodes whose outputs are missing, as 'kedro run' with this option.",
+    )
+
+    runner: Any = Field(
+        default=None,
+        description="SequentialRunner, or {type: SequentialRunner, is_async: true}, as 'kedro run "
+        "--runner' with --runner-params; a job that groups nodes may take ThreadRunner.",
     )
 
     @classmethod

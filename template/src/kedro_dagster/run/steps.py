@@ -32,7 +32,7 @@ from ..plan.model import (
 from ..plan.names import check_identifier
 from ..plan.parameters import assign, overrides
 from ..plan.partitions import partitions_for_node
-from ..plan.runners import make_runner
+from ..plan.runners import is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
 from . import mlflow_run
 from .event_log import event_log
@@ -197,9 +197,9 @@ class StepBody:
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
-            options = self.plan.runner_options(context.job_name)
+            options = run.runner_options(self.plan.jobs.get(context.job_name))
             with _parameters(run, nodes, changed), watching(run):
-                if options:
+                if options and not runs_in_order(options):
                     record = partial(
                         self._records.of_node, context, step, scopes={}, recorded=recorded
                     )
@@ -209,7 +209,7 @@ class StepBody:
                     for node in nodes:
                         own = scopes.get(node.name, {})
                         with self._records.of_failure(context, step, own):
-                            _run_node(run, key, node, own)
+                            _run_node(run, key, node, own, in_threads=is_async(options))
                         made |= self._records.of_node(context, step, node, own, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
@@ -277,7 +277,7 @@ def _prepare(run: KedroRun, step: str, nodes: Nodes) -> Nodes:
     return tuple(map(run.plan.project.imported_node, nodes))
 
 
-def _run_node(run: KedroRun, step: str, node: Node, scopes: Scopes) -> None:
+def _run_node(run: KedroRun, step: str, node: Node, scopes: Scopes, *, in_threads: bool) -> None:
     """Run a node through Kedro's own ``Task``, held to some partitions of its datasets."""
     in_chunks = inspect.isgeneratorfunction(node.func)
     with ExitStack() as stack:
@@ -287,7 +287,7 @@ def _run_node(run: KedroRun, step: str, node: Node, scopes: Scopes) -> None:
                 stack.enter_context(in_scope(run, variant, scope, node.name, in_chunks=chunks))
             elif (plan := run.plan.datasets.get(strip_transcoding(variant))) and plan.partitioning:
                 kedro_door.unwrap_cached(run.catalog.get(variant)).use_version(run.run_id)
-        Task(node, run.catalog, False, run.hook_manager, run_id=run.run_id).execute()
+        Task(node, run.catalog, in_threads, run.hook_manager, run_id=run.run_id).execute()
     logger.info("Completed node: %s", node.name)
     _node_done(run, step, node)
 
