@@ -5,6 +5,7 @@ A validator is applied by Kedro, where it loads and saves. What it says is recor
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from .values import Hide, as_json, as_table, as_text
 
 if TYPE_CHECKING:
     from .kedro_run import KedroRun
+
+logger = logging.getLogger(__name__)
 
 NAME = "validation"
 """The one check of a dataset."""
@@ -81,9 +84,13 @@ class Verdicts:
         """Take note of the columns of a table that no node makes, if they are to be compared."""
         name = strip_transcoding(variant)
         dataset = self._run.plan.datasets.get(name)
-        compares = dataset and dataset.check and dataset.check.schema_drift
-        if compares and name in self._run.plan.external and (table := as_table(value)):
-            self.columns[name] = dict(table.columns())
+        if not (dataset and dataset.check and dataset.check.schema_drift):
+            return
+        try:
+            if name in self._run.plan.external and (table := as_table(value)):
+                self.columns[name] = dict(table.columns())
+        except Exception as error:  # noqa: BLE001  # no error of the node that loads it
+            logger.debug("The columns of %r are not known: %s", name, error)
 
     def take(self) -> dict[str, list[Verdict]]:
         """What was said since it was asked for, the last of each validator, by dataset."""

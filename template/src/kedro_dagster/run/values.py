@@ -42,7 +42,7 @@ def _pandas(frame: Any) -> Table:
     return Table(
         len(frame),
         lambda: [(str(name), str(kind)) for name, kind in zip(frame, frame.dtypes, strict=True)],
-        lambda rows, columns: list(frame.iloc[:rows, :columns].itertuples(index=False, name=None)),
+        lambda rows, columns: frame.iloc[:rows, :columns].to_numpy(dtype=object).tolist(),
     )
 
 
