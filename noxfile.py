@@ -85,7 +85,7 @@ def slow(session: nox.Session) -> None:
     session.env.update(fast_processes())
     # One server serves all of tests/live, and its runs take all cores: not in several workers.
     run_tests(session, "tests/live")
-    apart = ("live", "integration", "executors", "production")
+    apart = ("browser", "live", "integration", "executors", "production")
     ignored = (*(f"tests/{name}" for name in apart), *QUICK)
     run_tests(session, *PARALLEL, *(f"--ignore={path}" for path in ignored))
 
@@ -97,7 +97,7 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def mlflow(session: nox.Session) -> None:
-    """Run the tests that need kedro-mlflow, which no other test is to find installed."""
+    """Run the tests with kedro-mlflow and kedro-viz, which no other test is to find installed."""
     run_apart(session, "mlflow", "tests/integration")
 
 
@@ -111,6 +111,12 @@ def executors(session: nox.Session) -> None:
 def production(session: nox.Session) -> None:
     """Run what the deployment files start: a packaged project on Postgres, in many processes."""
     run_apart(session, "production", "tests/production")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Look at Dagster's UI in Chromium, if it is installed."""
+    run_apart(session, "browser", "tests/browser")
 
 
 def run_apart(session: nox.Session, group: str, folder: str) -> None:

@@ -173,6 +173,20 @@ def test_nodes_of_a_step_that_failed_count_as_they_do_in_kedro_run(
     check_how_to_go_on(instance, suggestion)
 
 
+def test_a_materialisation_that_failed_goes_on_in_the_ui(
+    project: Project, instance: dg.DagsterInstance
+) -> None:
+    project.run(
+        *("-m", "dagster", "asset", "materialize", "--select", "saved,end"),
+        *("-m", "shop.definitions"),
+        check=False,
+    )
+    (how,) = warnings_of(instance, "__ASSET_JOB")
+    assert "re-execute this run from failure, in its UI: that runs" in how
+    process = project.kedro("dagster", "run", "--resume", check=False)
+    assert "is no run of a job, but materialises assets. Re-execute it from" in process.stderr
+
+
 def run(project: Project, *arguments: str, code: int = 0) -> str:
     """Run `kedro dagster run` in a process of its own."""
     process = project.kedro("dagster", "run", *arguments, check=False, COLUMNS="200")
@@ -222,9 +236,21 @@ def test_the_options_of_kedro_run_make_a_job(
     assert saved(project, "shown") == oracle == 5
     assert "there are 5" in shown
     assert "[2/2] show done" in shown
+    assert shown.count("as logging configuration") == 1  # by Kedro, and by no process of a step
     (made,) = instance.get_runs()
     (config,) = made.run_config["resources"].values()
     assert config == {"config": {"runtime_params": {"size": 5}}}
+
+
+def test_only_missing_outputs_are_made_as_by_kedro_run(project: Project) -> None:
+    run(project, "in_one", code=1)
+    (project.path / "repaired").touch()
+    shown = run(project, "in_one", "--only-missing-outputs")
+    assert "Running 2 out of 3 nodes" in shown  # in Kedro's words
+    assert [name for name in ("make", "grow", "maybe_fail") if f"node: {name}:" in shown] == [
+        "grow",
+        "maybe_fail",
+    ]
 
 
 def test_a_part_of_a_job_has_its_name_and_goes_on_as_a_part(
@@ -265,6 +291,7 @@ def test_partitions_are_run_by_key_and_by_range(
         (["in_one", "--executor", "os.system"], "--executor: 'os.system' is no name."),
         (["fan", "--partition", "x"], "--partition: job 'fan' has no partition 'x'."),
         (["by_key", "--partition", "x"], "--partition: job 'by_key' has no partition 'x'."),
+        (["by_key", "--only-missing-outputs"], "--only-missing-outputs: a run of this job makes "),
         (["by_key"], "Job 'by_key' runs one partition at a time: say which one"),
         (["--resume"], "--resume: there is no run.\n"),
         (["in_one", "--resume", "7"], "there is no run of job 'in_one' whose id begins with '7'"),

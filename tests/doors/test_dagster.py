@@ -133,6 +133,7 @@ OPTIONAL = {
         None,
         ("DagsterUserCodeUnreachableError",),
     ),
+    "turns": Way(door.heed_interrupts, None, ("raise_execution_interrupts",)),
     "lost runs": Way(
         lambda: MonitoredRunLauncher().supports_check_run_worker_health,
         False,

@@ -94,6 +94,24 @@ def test_metadata_of_the_catalog_that_came_through_a_resolver_is_left_out(
     assert spec.group_name == "vaults"
 
 
+def test_an_address_that_came_through_a_resolver_is_left_out(tmp_path: Path) -> None:
+    catalog = """
+        digests: {type: json.JSONDataset, filepath: "data/${secret:METADATA}/digests.json"}
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        project = make_vault(tmp_path / "shop", catalog=catalog)
+        shown = KedroProjectTranslator(project.path).to_definitions()
+        plain = catalog.replace("${secret:METADATA}", "here")
+        (project.path / "conf/base/catalog.yml").write_text(plain.strip())
+        changed = KedroProjectTranslator(project.path).to_definitions()
+    (spec,), (other,) = (one.resolve_all_asset_specs() for one in (shown, changed))
+    assert SECRETS["METADATA"] not in str(spec.metadata)
+    assert "dagster/uri" not in spec.metadata
+    assert other.metadata["dagster/uri"] == "data/here/digests.json"
+
+
 def shown_in(project: Project) -> set[str]:
     """The parameters of the only node that have a default."""
     definitions = KedroProjectTranslator(project.path).to_definitions()

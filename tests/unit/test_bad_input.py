@@ -147,8 +147,8 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
         (
             "- jobs\n",
             (
-                "its top level must have the keys 'requires_helper', 'dev', 'executors', "
-                "'assets', 'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
+                "its top level must have the keys 'requires_helper', 'one_writer', 'dev', "
+                "'executors', 'assets', 'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
             ),
         ),
         (
@@ -512,6 +512,10 @@ def test_an_executor_that_is_not_installed_is_told_with_its_package(
                 "raw.metadata.group_name: 'my group' is no group name: use letters, digits and "
                 "underscores."
             ),
+        ),
+        (
+            "raw: {type: json.JSONDataset, filepath: x, metadata: {dagster: {ownrs: [me]}}}",
+            "raw.metadata.dagster.ownrs: unknown key. Did you mean 'owners'?",
         ),
         (
             "raw: {type: json.JSONDataset, filepath: x, metadata: {description: 4}}",

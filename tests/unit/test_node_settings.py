@@ -33,7 +33,7 @@ CLEAN, TRAIN, RATE = PIPELINE.nodes
 def settings_of(text: str) -> NodeOptionsResolver:
     config, mistakes = parse_config({"nodes": yaml.safe_load(text)})
     assert not mistakes
-    return NodeOptionsResolver(config.nodes, [PIPELINE])
+    return NodeOptionsResolver(config.nodes, [PIPELINE], {})
 
 
 def told(settings: NodeOptionsResolver, *nodes: Node) -> dict[str, str]:

@@ -113,7 +113,7 @@ def test_kedro_run_goes_on_where_dagster_cannot_be_used(project_without_dagster:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["dev", "plan"])
+@pytest.mark.parametrize("command", ["dev", "plan", "run", "check"])
 def test_commands_say_what_to_install_where_dagster_cannot_be_used(
     project_without_dagster: Project, command: str
 ) -> None:

@@ -22,7 +22,7 @@ from kedro.framework.cli.utils import env_option, validate_conf_source
 from kedro.framework.startup import ProjectMetadata
 
 from .errors import KedroDagsterError
-from .versions import SUPPORTED, __version__, installed
+from .versions import SUPPORTED, __version__, check_installed, installed
 
 if TYPE_CHECKING:
     from . import KedroProjectTranslator
@@ -42,6 +42,12 @@ _INSTANCE_CONFIG = """\
 # Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
 run_monitoring:
   enabled: true # a run whose worker was killed is marked as failed
+concurrency:
+  runs:
+    tag_concurrency_limits: # runs of a job with max_concurrent_runs: 1 wait in the queue
+      - key: kedro/one_run_of
+        value: { applyLimitPerUniqueValue: true }
+        limit: 1
 compute_logs: # what steps print; Dagster's own way takes four processes a step
   module: kedro_dagster.compute_logs
   class: KedroComputeLogManager
@@ -159,10 +165,8 @@ def run_job(
     """  # noqa: D301  # click keeps the lines of a paragraph that begins so
     with _mistakes_told():
         _use_project(metadata, env, conf_source)
-        # Dagster takes seconds to import, and Kedro imports this module for every command
-        from .versions import check_installed  # noqa: PLC0415
-
         check_installed()
+        # Dagster takes seconds to import, and Kedro imports this module for every command
         import dagster as dg  # noqa: PLC0415
 
         from .run_command import Request, run_job  # noqa: PLC0415
@@ -228,11 +232,11 @@ def check(
     """
     with _mistakes_told():
         _choose(metadata, env, conf_source)
-        from .versions import check_installed  # noqa: PLC0415 - see _translate
-
         check_installed()
         from .check_command import check as look  # noqa: PLC0415
 
+        # The report has the warnings of the code location
+        logging.getLogger(f"{__package__}.render.code_location").setLevel(logging.ERROR)
         report = look(str(metadata.project_path), env, deep=deep)
     if as_json:
         click.echo(json.dumps(report.as_data(), indent=2), output)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 KeyPath: TypeAlias = tuple[str, ...]
 
@@ -100,6 +100,18 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     shown = ", ".join(repr(name) for name in choices[:20])
     more = f" and {len(choices) - 20} more" if len(choices) > 20 else ""
     return f"Allowed: {shown}{more}."
+
+
+def while_handled(error: BaseException, tell: Callable[..., None]) -> None:
+    """Tell of an error that was raised before, where Python has it: ``sys.exc_info()``."""
+
+    def raise_it() -> NoReturn:
+        raise error
+
+    try:
+        raise_it()
+    except BaseException:  # noqa: BLE001  # it has been raised, and has ended what it could
+        tell(error=error)
 
 
 class Hints:

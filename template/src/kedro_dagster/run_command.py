@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
 
+from . import KedroProjectTranslator  # first: it imports Kedro quietly
 from .errors import DagsterConfigError, KedroDagsterError, KeyPath, did_you_mean
 from .plan.model import JobPlan, ProjectPlan
 from .plan.names import KEDRO
+from .plan.runners import NOT_FOR_PARTITIONS
 from .read.ad_hoc import AD_HOC, AdHocJob, with_job
-from .render.code_location import KedroProjectTranslator
 from .run.selection import RunOptions, steps_for_keys
 from .run.watching import watched_by
 from .terminal import display, echo_summary
@@ -81,9 +83,11 @@ def run_job(
         name = ad_hoc.name
     execution = _Execution(instance, plan, name, ad_hoc)
     options, tags = request.run_options(), execution.tags()
+    definition = execution.partitions
+    if definition and options.get("only_missing_outputs"):
+        raise KedroDagsterError(f"--only-missing-outputs: {NOT_FOR_PARTITIONS}")
     if request.partition is None:
         return execution.run(options, tags)
-    definition = execution.partitions
     if definition is None:
         wanted = _keys_of_fan_out(plan.jobs.get(name), name, request.partition)
         return execution.run({**options, "partition_keys": wanted}, tags)
@@ -141,6 +145,7 @@ class _Execution:
         return run.is_success
 
 
+@lru_cache(maxsize=1)  # Dagster asks several times
 def job_of_command(package: str, name: str, ad_hoc: str | None) -> dg.JobDefinition:
     """Make the job of a run of this command again, in whatever process its steps run."""
     with with_job(AdHocJob.from_json(ad_hoc) if ad_hoc else None):
@@ -261,6 +266,11 @@ def _run_to_resume(instance: dg.DagsterInstance, request: Request) -> dg.Dagster
         begins = f" whose id begins with {request.resume!r}" if request.resume else ""
         raise KedroDagsterError(f"--resume: there is no run{of_job}{begins}.")
     run = found[0]
+    if run.job_name.startswith("__"):
+        raise KedroDagsterError(
+            f"--resume: run {run.run_id} is no run of a job, but materialises assets. Re-execute "
+            "it from failure in the UI: kedro dagster dev."
+        )
     if run.status not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
         which = f"run {run.run_id}" if request.resume else f"the last run{of_job}, {run.run_id},"
         raise KedroDagsterError(

@@ -105,7 +105,7 @@ def display() -> Iterator[Lines]:
 @contextmanager
 def _above_all_output() -> Iterator[Console]:
     """Give a console to which all goes that this process and its children print meanwhile."""
-    before = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    before = {descriptor: os.dup(descriptor) for descriptor in (1, 2) if os.isatty(descriptor)}
     read, write = os.pipe()
     console = Console(file=os.fdopen(os.dup(1), "w"))
 
@@ -124,6 +124,8 @@ def _above_all_output() -> Iterator[Console]:
     finally:
         _replace(before)
         thread.join(2)
+        if not thread.is_alive():
+            console.file.close()
         for descriptor in before.values():
             os.close(descriptor)
 

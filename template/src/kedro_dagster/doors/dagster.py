@@ -206,6 +206,14 @@ def resource_of_step(step: dg.StepExecutionContext, key: str) -> Any:
     return getattr(needed(DAGSTER, step, "scoped_resources_builder").build({key}), key)
 
 
+@or_else(DAGSTER, "a run that waits for its turn cannot be ended meanwhile", default=None)
+def heed_interrupts() -> AbstractContextManager[None] | None:
+    """Let the signal that ends a run raise an error meanwhile."""
+    from dagster._core.errors import raise_execution_interrupts
+
+    return raise_execution_interrupts()
+
+
 # --- Partitions and options
 
 

@@ -19,7 +19,7 @@ from .checks import check_loggers, check_mappings, check_references, check_senso
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
 from .model import AssetStepPlan, JobPlan, ProjectPlan, SchedulePlan
-from .names import schedule_name
+from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
@@ -37,16 +37,18 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     before = len(mistakes)
     datasets = plan_datasets(project, pipelines.values(), mistakes)
     datasets_are_known = len(mistakes) == before
-    options = NodeOptionsResolver(project.config.nodes, project.pipelines.values())
+    words = {name: one.step_words for name, one in datasets.items() if one.step_words}
+    options = NodeOptionsResolver(project.config.nodes, project.pipelines.values(), words)
     if options.mistakes:  # a key may mean nodes of pipelines that no job runs
         pipelines_of_all = project.load_all_pipelines()
-        options = NodeOptionsResolver(project.config.nodes, pipelines_of_all.values())
+        options = NodeOptionsResolver(project.config.nodes, pipelines_of_all.values(), words)
     whole = {
         job: frozenset(node.name for node in pipeline.nodes)
         if project.config.jobs[job].partitions == "all"
         else options.whole_nodes(pipeline.nodes)
         for job, pipeline in pipelines.items()
     }
+    every = [node for pipeline in pipelines.values() for node in pipeline.nodes]
     if datasets_are_known:
         by_key = [
             node
@@ -55,9 +57,8 @@ def make_plan(project: KedroProject) -> ProjectPlan:
             if node.name not in whole[job]
         ]
         check_mappings(project, by_key, datasets, mistakes)
-        every = [node for pipeline in pipelines.values() for node in pipeline.nodes]
         datasets = spread_missing(datasets, every)
-    steps = StepPlanner(datasets, options)
+    steps = StepPlanner(datasets, options, node_labels(every))
     plans_steps = len(mistakes) == before
     jobs = _plan_jobs(project, pipelines, whole, steps, mistakes, plans_steps=plans_steps)
     asset_steps: list[AssetStepPlan] = []
@@ -65,7 +66,12 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         check_sensors(project, datasets, jobs, mistakes)
         asset_steps = steps.asset_steps(pipelines.values(), reserved=jobs)
     for path, message in {**options.mistakes, **steps.mistakes}.items():
-        mistakes.add(path, message)
+        _, key, *rest = path
+        name = key.removeprefix("dataset:")
+        if name != key and name in words:
+            mistakes.add_in_catalog((name, "metadata", "dagster", *rest), message)
+        else:
+            mistakes.add(path, message)
     mistakes.check()
     parameters = flatten_parameters(project.parameters)
     made = {name for asset_step in asset_steps for name in asset_step.upstream}
@@ -80,6 +86,8 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         parameters=parameters,
         hidden_parameters=hidden_names(parameters, project.hidden_parameters),
         sensors=project.config.sensors,
+        one_writer=project.config.one_writer,
+        key_prefix=tuple(project.config.assets.key_prefix),
         asset_executor=_executor_of(
             project.config, ("assets", "executor"), project.config.assets.executor
         ),
@@ -156,7 +164,7 @@ def _plan_jobs(
     config, jobs = project.config, {}
     for name, pipeline in pipelines.items():
         options = config.jobs[name]
-        groups = group_nodes(options.group_by, pipeline, planner.datasets)
+        groups = group_nodes(options.group_by, pipeline, planner.datasets, planner.labels)
         if cycle := cycle_of_groups([group for _, group in groups]):
             path = " -> ".join("+".join(node.name for node in group) for group in cycle)
             message = f"this grouping makes steps wait for each other: {path}."
@@ -188,7 +196,9 @@ def _plan_jobs(
             schedule=_schedule_of(config, name),
             loggers=_loggers_of(config, options),
             description=options.description,
-            tags=options.tags,
+            tags={**options.tags, **_queue_tag(name, options)},
+            max_concurrent_runs=options.max_concurrent_runs,
+            when_busy=options.when_busy,
         )
     return jobs
 
@@ -198,6 +208,12 @@ def _executor_of(
 ) -> ExecutorOptions | None:
     found = find_executor(config, path, executor)
     return found[1] if found else None
+
+
+def _queue_tag(job: str, options: JobOptions) -> Mapping[str, str]:
+    """The tag by which Dagster's queue starts one run at a time, where the instance limits it."""
+    waits = options.max_concurrent_runs == 1 and options.when_busy == "queue"
+    return {ONE_RUN_TAG: job} if waits else {}
 
 
 def _schedule_of(config: KedroDagsterConfig, job: str) -> SchedulePlan | None:

@@ -1,7 +1,7 @@
 """What runs: the datasets, steps and jobs of a project, as plain data.
 
-Of Kedro's objects a plan holds only nodes and pipelines, and of Dagster's only partitions and
-their mappings.
+Of Kedro's objects a plan holds only nodes and pipelines, and of Dagster's only partitions, their
+mappings, and what the catalog says of assets in Dagster's own words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
+import dagster as dg
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -20,6 +21,7 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
+from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
 
@@ -48,6 +50,16 @@ class DatasetPlan:
         partitioning: Its partitions and their mappings, where it has any.
         stays: What its catalog entry says by which its value cannot leave its process.
         facts: Whether runs tell of its data.
+        check: What is checked of its data, if anything is.
+        kinds: At most three words for its format, its library and its storage.
+        address: Where its data is: ``dagster/uri``, or ``dagster/table_name`` and
+            ``dagster/storage_kind``.
+        node: The node that makes it; without its function where only its outline is known.
+        pipelines: The registered pipelines that have this node, the smallest first.
+        group: The group of its asset, unless the entry names one: the namespace of the node, or
+            else the smallest pipeline; where no node makes it, that of the nodes that read it.
+        said: What the entry says of its asset below ``metadata: dagster:``.
+        step_words: What it says there of the step that makes it, if it does.
     """
 
     name: str
@@ -60,6 +72,14 @@ class DatasetPlan:
     partitioning: Partitioning | None = None
     stays: str = ""
     facts: bool = False
+    check: CheckPlan | None = None
+    kinds: tuple[str, ...] = ()
+    address: Mapping[str, str] = field(default_factory=dict)
+    node: Node | None = None
+    pipelines: tuple[str, ...] = ()
+    group: str | None = None
+    said: dg.AssetSpec | None = None
+    step_words: dagster_yml.StepWords | None = None
 
     @property
     def persisted(self) -> bool:
@@ -67,9 +87,14 @@ class DatasetPlan:
         return self.kind is not DatasetKind.TRANSIENT
 
     @property
+    def asset(self) -> dg.AssetSpec:
+        """Its asset, with nothing but its key and what the catalog entry says of it."""
+        return self.said or dg.AssetSpec(self.name.split("."))
+
+    @property
     def asset_key(self) -> list[str]:
-        """The path of its asset: the name split on dots."""
-        return self.name.split(".")
+        """The path of its asset: the name split on dots, unless the catalog gives another."""
+        return list(self.asset.key.path)
 
 
 Datasets: TypeAlias = Mapping[str, DatasetPlan]
@@ -144,6 +169,8 @@ class JobPlan:
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
+        max_concurrent_runs: How many of its runs may go on at a time.
+        when_busy: What becomes of another run: ``queue`` or ``skip``.
     """
 
     name: str
@@ -159,6 +186,8 @@ class JobPlan:
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    max_concurrent_runs: int | None = None
+    when_busy: str = "queue"
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
@@ -222,7 +251,9 @@ class ProjectPlan:
         parameters: The value of ``parameters`` and of each ``params:`` name.
         hidden_parameters: The names of those that came through a resolver, which no config shows.
         sensors: The sensors for new partitions, by name.
+        key_prefix: What the keys of all assets begin with.
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
+        one_writer: Whether steps that write the same dataset take turns, in all runs.
         facts: Within which limits runs tell of the data they save.
     """
 
@@ -234,7 +265,9 @@ class ProjectPlan:
     parameters: Mapping[str, Any] = field(repr=False)
     hidden_parameters: frozenset[str] = frozenset()
     sensors: Mapping[str, dagster_yml.SensorOptions] = field(default_factory=dict)
+    key_prefix: tuple[str, ...] = ()
     asset_executor: dagster_yml.ExecutorOptions | None = None
+    one_writer: bool = False
     facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
 
     @functools.cached_property

@@ -11,14 +11,14 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..errors import Hints, KeyPath
-from ..read.dagster_yml import NodeOptions
-from .model import Nodes, StepSettings
+from ..read.dagster_yml import NodeOptions, StepWords
+from .model import Nodes, StepSettings, data_outputs
 
 _WILDCARD = re.compile(r"[*?]|\[.+\]")
 
 _PARTITIONS = ("partitions",)
 
-_FOR_ALL, _TAG, _NAMESPACE, _PATTERN, _NAME = range(5)
+_FOR_ALL, _TAG, _NAMESPACE, _PATTERN, _DATASET, _NAME = range(6)
 
 
 class _Choice(NamedTuple):
@@ -35,14 +35,23 @@ class _Choice(NamedTuple):
 class NodeOptionsResolver:
     """Finds the settings of steps: each one from the most specific key that gives it.
 
+    What catalog entries say of the node that makes them has ``dataset:<name>`` as its key.
     ``mistakes`` has the keys for which there is no node.
     """
 
-    def __init__(self, entries: Mapping[str, NodeOptions], pipelines: Iterable[Pipeline]) -> None:
+    def __init__(
+        self,
+        entries: Mapping[str, NodeOptions],
+        pipelines: Iterable[Pipeline],
+        datasets: Mapping[str, StepWords],
+    ) -> None:
         nodes = [node for pipeline in pipelines for node in pipeline.nodes] if entries else []
         known = {key for node in nodes for key in _keys(node)}
         names = {node.name for node in nodes}
         self._values = {key: dict(_settings(options)) for key, options in entries.items()}
+        for name, words in datasets.items():
+            given = words.model_dump(include={"pool", "retry_policy"}, exclude_unset=True)
+            self._values[f"dataset:{name}"] = {(key,): getattr(words, key) for key in given}
         self._patterns = [key for key in entries if key not in known and _WILDCARD.search(key)]
         self.mistakes: dict[KeyPath, str] = {}
         hints, kinds = Hints(), ("tag", "namespace")
@@ -109,6 +118,9 @@ class NodeOptionsResolver:
 
     def _matching(self, node: Node) -> Iterator[tuple[tuple[int, int], str]]:
         yield from ((rank, key) for key, rank in _keys(node).items() if key in self._values)
+        for name in data_outputs(node):
+            if (key := f"dataset:{name}") in self._values:
+                yield (_DATASET, 0), key
         for pattern in self._patterns:
             if fnmatchcase(node.name, pattern):
                 length = len(re.sub("[*?]", "", pattern))

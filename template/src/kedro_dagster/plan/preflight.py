@@ -48,7 +48,7 @@ def preflight(plan: ProjectPlan) -> Iterator[str]:
             f"SESSION_CLASS of settings.py: {method} is not called, since Dagster runs the nodes. "
             "What it does before and after them belongs into hooks."
         )
-    planner = StepPlanner(plan.datasets, NodeOptionsResolver({}, ()))
+    planner = StepPlanner(plan.datasets, NodeOptionsResolver({}, (), {}))
     for job in plan.jobs.values():
         crossing = _crossing(job.steps, plan.datasets)
         if crossing and not _in_one_process(job.executor):
@@ -71,7 +71,7 @@ def _in_one_process(executor: ExecutorOptions | None) -> bool:
 
 def _keeps_together(group_by: GroupBy, job: JobPlan, planner: StepPlanner) -> bool:
     """Whether a grouping leaves no value to cross from one step to another."""
-    groups = group_nodes(group_by, job.pipeline, planner.datasets)
+    groups = group_nodes(group_by, job.pipeline, planner.datasets, planner.labels)
     if cycle_of_groups([group for _, group in groups]):
         return False
     fans_out = any(step.keys for step in job.steps)

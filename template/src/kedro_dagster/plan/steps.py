@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
@@ -41,11 +41,13 @@ class StepPlanner:
     Args:
         datasets: The datasets of all jobs.
         options: Finds the settings of steps.
+        labels: What nodes without a name are called.
         mistakes: Where nodes that share a step disagree about its settings; added to.
     """
 
     datasets: Datasets
     options: NodeOptionsResolver
+    labels: Mapping[str, str] = field(default_factory=dict)
     mistakes: dict[KeyPath, str] = field(default_factory=dict)
 
     def job_steps(
@@ -112,7 +114,7 @@ class StepPlanner:
     def _asset_step(
         self, group: Nodes, upstream: Sources, sources: Sources, whole: frozenset[str]
     ) -> AssetStepPlan:
-        name = node_identifier(group_label(group))
+        name = node_identifier(group_label(group, self.labels))
         if upstream.keys() != sources.keys():  # there may be a step for the other assets
             name = with_digest(name, *sorted(upstream))
         settings = self.options.settings_of(group, self.mistakes)
@@ -188,7 +190,7 @@ def _names(steps: Sequence[StepPlan], reserved: Iterable[str]) -> list[str]:
 
 
 def group_nodes(
-    group_by: GroupBy | None, pipeline: Pipeline, datasets: Datasets
+    group_by: GroupBy | None, pipeline: Pipeline, datasets: Datasets, labels: Mapping[str, str]
 ) -> list[tuple[str, Nodes]]:
     """Group the nodes of a job, as its ``group_by`` says, and label each group."""
     nodes = pipeline.nodes
@@ -197,15 +199,19 @@ def group_nodes(
     if group_by == "namespace":
         by_name = {node.name: node for node in nodes}
         groups = pipeline.group_nodes_by("namespace")
-        return [(group.name, tuple(by_name[name] for name in group.nodes)) for group in groups]
+        return [
+            (labels.get(group.name, group.name), tuple(by_name[name] for name in group.nodes))
+            for group in groups
+        ]
     if group_by == "tag":
         by_tags: dict[str, list[Node]] = defaultdict(list)
         for node in nodes:
-            by_tags[" ".join(sorted(node.tags)) or f"{node.name} "].append(node)
+            label = labels.get(node.name, node.name)
+            by_tags[" ".join(sorted(node.tags)) or f"{label} "].append(node)
         return [(label.strip(), tuple(group)) for label, group in by_tags.items()]
     by_memory = group_by == "memory"
     found = group_by_memory(nodes, datasets) if by_memory else [(node,) for node in nodes]
-    return [(group_label(group), group) for group in found]
+    return [(group_label(group, labels), group) for group in found]
 
 
 def group_by_memory(nodes: Sequence[Node], datasets: Datasets) -> list[Nodes]:
@@ -224,12 +230,12 @@ def group_by_memory(nodes: Sequence[Node], datasets: Datasets) -> list[Nodes]:
     return [tuple(nodes[index] for index in sorted(group)) for group in found]
 
 
-def group_label(nodes: Nodes) -> str:
+def group_label(nodes: Nodes, labels: Mapping[str, str]) -> str:
     """A label for a group of nodes: the name of its node, or from its first to its last one."""
-    if len(nodes) == 1:
-        return str(nodes[0].name)
-    first, *_, last = Pipeline(nodes).nodes  # an order that does not depend on other nodes
-    return f"{first.name}_to_{last.name}"
+    if len(nodes) > 1:
+        nodes = tuple(Pipeline(nodes).nodes)  # an order that does not depend on other nodes
+    ends = (nodes[0], nodes[-1]) if len(nodes) > 1 else nodes
+    return "_to_".join(labels.get(node.name, node.name) for node in ends)
 
 
 def find_cycle(steps: Iterable[tuple[Iterable[str], Iterable[str]]]) -> list[int]:

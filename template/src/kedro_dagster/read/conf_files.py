@@ -56,11 +56,17 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
         for name, entry in content.items()
         if isinstance(entry, dict) and isinstance(entry.get("metadata"), dict)
     }
-    hidden = hidden_paths(loader, "catalog", content) if described else ()
+    hidden = hidden_paths(loader, "catalog", content)
+    no_address = {path[:1] for path in hidden if not path[1:] or _ADDRESS.intersection(path)}
+    for name, entry in entries.items():
+        if isinstance(entry, dict) and not no_address.isdisjoint(((), (name,))):
+            entry[NO_ADDRESS] = True
     for name, metadata in described.items():
-        entries[name]["metadata"] = without_hidden(metadata, (name, "metadata"), hidden)
-        if "group_name" in metadata:  # a place in the UI: without it, the asset would move
-            entries[name]["metadata"]["group_name"] = metadata["group_name"]
+        shown = without_hidden(metadata, (name, "metadata"), hidden)
+        # A place in the UI: without it, the asset would move
+        _keep(shown, metadata, "group_name")
+        _keep(shown.get("dagster"), metadata.get("dagster"), "group_name", "key", "key_prefix")
+        entries[name]["metadata"] = shown
     runtime_patterns = DataCatalog.default_runtime_patterns
     try:
         return CatalogConfigResolver(
@@ -70,6 +76,17 @@ def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
         )
     except Exception as error:
         raise CatalogConfigError(f"The catalog configuration cannot be read: {error}") from error
+
+
+NO_ADDRESS = "kedro_dagster: address"
+"""A key for planning: the asset of this entry must not tell where its data is."""
+
+_ADDRESS = {"filepath", "path", "url", "table_name", "table", "database", "schema"}
+
+
+def _keep(shown: Any, content: Any, *keys: str) -> None:
+    if isinstance(shown, dict) and isinstance(content, dict):
+        shown.update((key, content[key]) for key in keys if key in content)
 
 
 def _without_credentials(entry: Any) -> Any:

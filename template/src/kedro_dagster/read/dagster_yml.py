@@ -178,9 +178,17 @@ class JobOptions(Options):
     group_by: GroupBy | None = None
     runner: RunnerOptions | None = None
     partitions: Literal["fan_out", "per_run", "all"] | None = None
+    max_concurrent_runs: int | None = Field(default=None, ge=1)
+    when_busy: Literal["queue", "skip"] = "queue"
     only_missing_outputs: bool = False
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _busy_at_how_many(self) -> JobOptions:
+        if "when_busy" in self.model_fields_set and self.max_concurrent_runs is None:
+            raise ValueError("when_busy: give max_concurrent_runs too, which says when it is so.")
+        return self
 
 
 class RetryOptions(Options):
@@ -211,6 +219,39 @@ class NodeOptions(Options):
     tags: values.OpTags = Field(default_factory=dict)
 
 
+class BackfillOptions(Options):
+    """How a backfill runs the partitions of an asset: a ``dagster.BackfillPolicy``."""
+
+    type: Literal["single_run", "multi_run"]
+    max_partitions_per_run: int = Field(default=1, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+
+class CheckOptions(Options):
+    """What is checked of a dataset, beside what its validator checks."""
+
+    schema_drift: bool = False
+
+
+class StepWords(Options):
+    """What an entry of the catalog says of the step that makes it, below ``metadata: dagster:``.
+
+    ``facts`` says whether it tells of the data, and ``check`` what it checks of it.
+
+    It stands there beside the words for which Dagster has a model.
+    """
+
+    backfill_policy: BackfillOptions | None = None
+    retry_policy: RetryOptions | None = None
+    pool: values.Pool | None = None
+    facts: bool = True
+    check: CheckOptions = Field(default_factory=CheckOptions)
+
+
 class SensorOptions(Options):
     """Runs a job for each new file of a ``DagsterPartitionedDataset`` with dynamic partitions."""
 
@@ -235,19 +276,25 @@ class FactsOptions(Options):
 
 
 class AssetsOptions(Options):
-    """How assets are materialised outside of jobs, and what runs tell of them."""
+    """What holds for all assets: how they are materialised outside of jobs, what runs tell of them.
+
+    The prefix of their keys tells projects apart.
+    """
 
     executor: ExecutorReference | None = None
+    key_prefix: values.KeyPrefix = Field(default_factory=list)
     facts: FactsOptions = Field(default_factory=FactsOptions)
 
 
 class KedroDagsterConfig(Options):
     """The whole of ``dagster.yml``: each section has its entries by name.
 
+    ``one_writer`` lets no two steps of any runs write the same dataset at the same time.
     Under ``nodes`` they are called by name, pattern, ``namespace:name`` or ``tag:name``.
     """
 
     requires_helper: values.HelperVersion = ""
+    one_writer: bool = False
     dev: DevOptions = Field(default_factory=DevOptions)
     executors: dict[str, ExecutorOptions] = Field(default_factory=dict)
     assets: AssetsOptions = Field(default_factory=AssetsOptions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -42,6 +42,26 @@ def parse_config(
                 content.pop(path[0], None)
 
 
+def mistakes_in(
+    model: type[BaseModel], content: Mapping[str, Any], other_keys: Iterable[str] = ()
+) -> Iterator[tuple[KeyPath, str]]:
+    """Find what a model refuses, at most one mistake for a key; other keys are allowed too."""
+    hints, told = Hints(), set[str]()
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        for detail in error.errors():
+            path = _place_in_file(detail, content)
+            if path[0] in told:
+                continue
+            told.add(path[0])
+            if detail["type"] == "extra_forbidden" and len(path) == 1:
+                allowed = {*model.model_fields, *other_keys}
+                yield path, hints.add_to("unknown key.", path[0], allowed)
+            else:
+                yield path, _message(detail, path, hints, model)
+
+
 def _place_in_file(detail: ErrorDetails, content: Any) -> KeyPath:
     """The keys in a Pydantic location; it also names other things, such as a union's branch."""
     place: list[str] = []
@@ -55,26 +75,29 @@ def _place_in_file(detail: ErrorDetails, content: Any) -> KeyPath:
     return tuple(place)
 
 
-def _message(detail: ErrorDetails, path: KeyPath, hints: Hints) -> str:
+def _message(
+    detail: ErrorDetails, path: KeyPath, hints: Hints, root: type[BaseModel] = KedroDagsterConfig
+) -> str:
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return hints.add_to("unknown key.", path[-1], _allowed_keys(path[:-1]))
+        return hints.add_to("unknown key.", path[-1], _allowed_keys(path[:-1], root))
     if kind == "missing":
         return "this key is required."
     if kind == "literal_error":
         return f"{value!r} is not allowed. Allowed: {detail['ctx']['expected']}."
     if kind in ("model_type", "dict_type"):
-        names_are_own = len(path) == 1 and path[0] not in OPTION_SECTIONS
-        keys = "" if names_are_own else f": {', '.join(map(repr, _allowed_keys(path)))}"
+        names_are_own = (
+            root is KedroDagsterConfig and len(path) == 1 and path[0] not in OPTION_SECTIONS
+        )
+        keys = "" if names_are_own else f": {', '.join(map(repr, _allowed_keys(path, root)))}"
         return f"{value!r} is not valid here. Write keys with values{keys}."
     if kind == "value_error":
         return str(detail["ctx"]["error"])
     return f"{value!r} is not valid: {detail['msg'][0].lower()}{detail['msg'][1:]}."
 
 
-def _allowed_keys(path: Iterable[str]) -> list[str]:
-    """The keys a mapping of ``dagster.yml`` may have, found by walking down the models."""
-    model: type[BaseModel] = KedroDagsterConfig
+def _allowed_keys(path: Iterable[str], model: type[BaseModel]) -> list[str]:
+    """The keys that a mapping may have, found by walking down the models."""
     for key in path:
         if key in model.model_fields:
             model = _model_in(model.model_fields[key].annotation) or model

@@ -77,8 +77,7 @@ class KedroProject(ProjectSource):
         """Let the runs of this code location import only the pipelines they run, if Kedro can."""
         wanted = pipelines_of_jobs(self.config)
         if len(wanted) > 1 and hasattr(registered_pipelines, "set_requested"):
-            pipelines = {name: self.pipelines[name] for name in wanted}
-            send_outlines_to_runs(self.package_name, pipelines)
+            send_outlines_to_runs(self.package_name, self.pipelines)  # all: groups depend on them
 
 
 def read_project(

@@ -21,6 +21,7 @@ from ..doors import kedro as kedro_door
 from ..doors.dagster import hand_to_runs, handed_over, has_runs_to_come
 from ..errors import PipelineLoadError
 from .registry import failed_import, load_pipelines
+from .repository import Repository, find_repository
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class ProjectSource:
     env: str | None
     conf_source: str
     pipelines: Mapping[str, Pipeline]
+
+    def url_of(self, file: Path) -> str | None:
+        """Where a file of the project is on the web, if it is."""
+        return self._repository.url_of(file) if self._repository else None
+
+    @cached_property
+    def _repository(self) -> Repository | None:
+        return find_repository(self.path)
 
     def call_hooks(self) -> None:
         """Call the project's hooks as ``kedro run`` does: create a context."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
@@ -14,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator
 from ..versions import __version__
 
 
+@functools.cache
 def is_dagster_name(value: str) -> bool:
     """Whether Dagster takes a name for a job, an op or an input."""
     try:
@@ -106,6 +108,13 @@ def _op_tags(value: dict[str, Any]) -> dict[str, str | None]:
     return {key: tags.get(key) for key in value}
 
 
+def _key_prefix(value: list[str]) -> list[str]:
+    for part in value:
+        if not part or "/" in part:
+            raise ValueError(f"{part!r} is no part of a key. Write them in a list: [shop, europe].")
+    return value
+
+
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
@@ -138,6 +147,7 @@ Duration = Annotated[float, BeforeValidator(_seconds)]
 DagsterName = Annotated[str, AfterValidator(_dagster_name)]
 Handlers = Annotated[dict[str, dict[str, Any]], BeforeValidator(_by_name)]
 HelperVersion = Annotated[str, AfterValidator(_helper_version)]
+KeyPrefix = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_key_prefix)]
 Names = Annotated[list[str], BeforeValidator(_as_list)]
 OpTags = Annotated[dict[str, Any], AfterValidator(_op_tags)]
 Pool = Annotated[str, AfterValidator(_pool)]

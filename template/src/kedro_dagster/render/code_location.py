@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -12,6 +15,7 @@ from ..doors.dagster import has_runs_to_come
 from ..doors.merge import gives_way
 from ..plan.make import make_plan
 from ..plan.preflight import preflight
+from ..plan.rename import rename_steps
 from ..read.project import read_project
 from ..run.executor import with_kedro_hooks
 from ..run.resources import make_resources
@@ -54,36 +58,75 @@ class KedroProjectTranslator:
         pipeline_translator: type[PipelineTranslator] = PipelineTranslator,
     ) -> None:
         self.project = read_project(project_path, package_name, env, conf_source)
-        self.plan = make_plan(self.project)
+        plan = make_plan(self.project)
+        names = node_translator(plan, catalog_translator(plan))
+        self.plan = rename_steps(plan, names.get_op_name)
         self.catalog = catalog_translator(self.plan)
         self.nodes = node_translator(self.plan, self.catalog)
         self.pipelines = pipeline_translator(self.plan, self.nodes)
+        longest = max((len(job.steps) for job in plan.jobs.values()), default=0)
+        limit = longest + len(plan.asset_steps) + 1_000
+        # Dagster goes along a chain of steps by recursion, and failed in one of 2,500
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), limit))
+
+    @cached_property
+    def assets(self) -> Mapping[str, dg.AssetsDefinition | dg.AssetSpec]:
+        """The assets by the names of their datasets; several may be one multi-asset."""
+        found: dict[str, dg.AssetsDefinition | dg.AssetSpec] = {}
+        for step in self.plan.asset_steps.values():
+            found.update(dict.fromkeys(step.upstream, self.nodes.assets(step)))
+        return {**found, **{name: self.catalog.spec(name) for name in self.plan.external}}
+
+    @cached_property
+    def jobs(self) -> Mapping[str, dg.JobDefinition]:
+        """The jobs by name."""
+        return {name: self.pipelines.job(job) for name, job in self.plan.jobs.items()}
+
+    @cached_property
+    def schedules(self) -> Mapping[str, dg.ScheduleDefinition]:
+        """The schedules by the names of their jobs."""
+        jobs = self.plan.jobs.items()
+        return {name: self.pipelines.schedule(job) for name, job in jobs if job.schedule}
+
+    @cached_property
+    def sensors(self) -> Mapping[str, dg.SensorDefinition]:
+        """The sensors by name: those of ``dagster.yml``, and ``kedro_on_pipeline_error``."""
+        watching = [new_partitions_sensor(self.plan, *one) for one in self.plan.sensors.items()]
+        return {sensor.name: sensor for sensor in (pipeline_error_sensor(self.plan), *watching)}
+
+    @cached_property
+    def resources(self) -> Mapping[str, Any]:
+        """The resources by name, which all assets and jobs need.
+
+        There is no ``io_manager`` among them: one that is merged in carries the transient datasets
+        between processes.
+        """
+        return make_resources(self.plan, self.catalog.asset_keys)
+
+    @cached_property
+    def executor(self) -> dg.ExecutorDefinition:
+        """The executor of assets, and of the jobs that name none."""
+        return gives_way(
+            executor_definition(self.plan.asset_executor, self.plan),
+            lambda other: with_kedro_hooks(other, self.plan),
+        )
 
     def to_definitions(self) -> dg.Definitions:
         """Render the project.
 
         Returns:
-            The definitions. There is no ``io_manager`` among the resources: one that is merged in
-            carries the transient datasets between processes.
+            The definitions, with all that this translator has.
         """
-        plan, jobs = self.plan, self.plan.jobs.values()
-        made = [self.nodes.assets(step) for step in plan.asset_steps.values()]
-        watching = [new_partitions_sensor(plan, *named) for named in plan.sensors.items()]
         if has_runs_to_come() is not False:
-            for warning in preflight(plan):
+            for warning in preflight(self.plan):
                 logger.warning(warning)
         self.project.hand_outlines_to_runs()
-        longest = max((len(job.steps) for job in jobs), default=0) + len(plan.asset_steps)
-        # Dagster goes along a chain of steps by recursion, and failed in one of 2,500
-        sys.setrecursionlimit(max(sys.getrecursionlimit(), longest + 1_000))
         return dg.Definitions(
-            assets=[*made, *map(self.catalog.spec, plan.external)],
-            jobs=[self.pipelines.job(job) for job in jobs],
-            schedules=[self.pipelines.schedule(job) for job in jobs if job.schedule],
-            sensors=[pipeline_error_sensor(plan), *watching],
-            resources=make_resources(plan, self.catalog.asset_keys),
-            executor=gives_way(
-                executor_definition(plan.asset_executor, plan),
-                lambda other: with_kedro_hooks(other, plan),
-            ),
+            assets=list({id(one): one for one in self.assets.values()}.values()),
+            asset_checks=list(self.nodes.checks()),
+            jobs=list(self.jobs.values()),
+            schedules=list(self.schedules.values()),
+            sensors=list(self.sensors.values()),
+            resources=self.resources,
+            executor=self.executor,
         )

@@ -15,6 +15,7 @@ from ..plan.model import JobPlan, ProjectPlan, StepPlan
 from ..plan.names import KEDRO
 from ..read.dagster_yml import ExecutorOptions, LoggerOptions
 from ..run.executor import with_kedro_hooks
+from ..run.turns import describe_busy, free_turns
 from .ops import NodeTranslator
 
 
@@ -75,9 +76,17 @@ class PipelineTranslator:
         options = job.schedule.options
         run_config = _run_config(job, options.runtime_params)
         definition = job.partitioning.definition if job.partitioning else None
+        plain = definition is None and job.when_busy == "queue"
 
-        def requests(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-            assert definition is not None
+        def requests(
+            context: dg.ScheduleEvaluationContext,
+        ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+            if free_turns(context.instance, job) == 0:
+                yield dg.SkipReason(f"{describe_busy(job)}.")
+                return
+            if definition is None:
+                yield dg.RunRequest(run_config=run_config)
+                return
             for key in _due_keys(definition, context):
                 run_key = f"{context.scheduled_execution_time.isoformat()} {key}"
                 yield dg.RunRequest(run_key, run_config=run_config, partition_key=key)
@@ -90,8 +99,8 @@ class PipelineTranslator:
             description=options.description,
             metadata=options.metadata,
             default_status=dg.DefaultScheduleStatus[options.default_status],
-            run_config=None if definition else run_config,
-            execution_fn=requests if definition else None,
+            run_config=run_config if plain else None,
+            execution_fn=None if plain else requests,
         )
 
     def _dependencies(self, job: JobPlan, step: StepPlan) -> dict[str, dg.IDependencyDefinition]:

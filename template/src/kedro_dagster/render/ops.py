@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
-from ..plan.model import AssetStepPlan, ProjectPlan, StepPlan, partitioned_in
-from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAGER
+from ..plan.model import AssetStepPlan, DatasetPlan, ProjectPlan, StepPlan, partitioned_in
+from ..plan.names import (
+    IO_MANAGER,
+    KEDRO,
+    KEDRO_IO_MANAGER,
+    TRANSIENT_IO_MANAGER,
+    check_identifier,
+    identifier,
+)
 from ..plan.parameters import config_schema
 from ..read.dagster_yml import RetryOptions
+from ..run.records import keeping_events
 from ..run.steps import StepBody
 from ..run.transient import Transient
-from .assets import CatalogTranslator
+from .assets import CatalogTranslator, tags_of
+from .checks import check_alone, check_spec, is_checked_with_its_step
 
 
 class NodeTranslator:
@@ -29,6 +37,19 @@ class NodeTranslator:
     def _body(self) -> StepBody:
         return StepBody(self.plan, self.catalog.asset_keys)
 
+    def get_op_name(self, step: StepPlan) -> str:
+        """The name of a step: that of its node in the graph of a job, and of the op of assets.
+
+        Run config and history know the step by it.
+
+        Args:
+            step: The step, with the name that it has otherwise.
+
+        Returns:
+            The name, which no other step of the job, or of the assets, has.
+        """
+        return step.name
+
     def get_tags(self, step: StepPlan) -> dict[str, str]:
         """The Dagster tags of a step's op: the tags of its nodes.
 
@@ -38,8 +59,7 @@ class NodeTranslator:
         Returns:
             The tags, to which those of ``nodes:`` in ``dagster.yml`` are added.
         """
-        tags = sorted({tag for node in step.nodes for tag in node.tags})
-        return {re.sub(r"[^A-Za-z0-9_.-]", "_", tag)[:63]: "" for tag in tags}
+        return tags_of(step.nodes)
 
     def get_description(self, step: StepPlan) -> str:
         """The description of a step's op: what each of its nodes runs, as Kedro writes it.
@@ -98,27 +118,49 @@ class NodeTranslator:
         made = asset_step.upstream
         sources = {source for upstream in made.values() for source in upstream} - made.keys()
         read = {datasets[name].identifier: keys[name] for name in sorted(sources)}
+        wholly = sources if asset_step.takes_all else ()
+        specs = [self.catalog.spec(name, upstream, wholly) for name, upstream in made.items()]
+        deps = dict.fromkeys(dep.asset_key for spec in specs for dep in spec.deps)
+        others = [key for key in deps if key not in {*read.values(), *(spec.key for spec in specs)}]
+        read.update((identifier(f"/{key.to_user_string()}"), key) for key in others)
         out = dg.Out(dg.Nothing, is_required=False, io_manager_key=KEDRO_IO_MANAGER)
+        checks = {
+            check_identifier(name): check_spec(datasets[name], keys[name])
+            for name in made
+            if is_checked_with_its_step(datasets[name])
+        }
         op = self._op(
             asset_step.step,
             {name: dg.In(dg.Nothing) for name in read},
-            {datasets[name].identifier: out for name in made},
+            {
+                **{datasets[name].identifier: out for name in made},
+                **dict.fromkeys(checks, dg.Out(dg.Nothing, is_required=False)),
+            },
             lambda context, _: body.run_assets(asset_step, context.op_execution_context),
             {KEDRO},
         )
-        policies = [datasets[name].metadata.get("backfill_policy") for name in made]
-        at_once = asset_step.takes_all or "single_run" in policies
         return dg.AssetsDefinition(
             node_def=op,
             keys_by_input_name=read,
             keys_by_output_name={datasets[name].identifier: keys[name] for name in made},
-            specs=[
-                self.catalog.spec(name, upstream, sources if asset_step.takes_all else ())
-                for name, upstream in made.items()
-            ],
-            can_subset=len(made) > 1,
-            backfill_policy=dg.BackfillPolicy.single_run() if at_once else None,
+            specs=specs,
+            check_specs_by_output_name=checks,
+            can_subset=len(made) > 1 or bool(checks),
+            backfill_policy=dg.BackfillPolicy.single_run()
+            if asset_step.takes_all
+            else _backfill_policy(datasets[name] for name in made),
         )
+
+    def checks(self) -> Iterator[dg.AssetChecksDefinition]:
+        """Make the checks of datasets that no step makes, or that it does not check.
+
+        Returns:
+            The checks, each of which loads its dataset.
+        """
+        made = {name for step in self.plan.asset_steps.values() for name in step.upstream}
+        for name, dataset in self.plan.datasets.items():
+            if dataset.check and not (name in made and is_checked_with_its_step(dataset)):
+                yield check_alone(dataset, self.catalog.asset_keys[name], self._body)
 
     def _op(
         self,
@@ -129,7 +171,9 @@ class NodeTranslator:
         resources: set[str],
     ) -> dg.OpDefinition:
         return dg.OpDefinition(
-            compute_fn=compute,
+            compute_fn=lambda context, given: keeping_events(
+                context.op_execution_context, compute(context, given)
+            ),
             name=step.op,
             ins=ins,
             outs=outs,
@@ -142,6 +186,19 @@ class NodeTranslator:
             retry_policy=_retry_policy(step.settings.retry_policy),
             pool=step.settings.pool,
         )
+
+
+def _backfill_policy(made: Iterable[DatasetPlan]) -> dg.BackfillPolicy | None:
+    """The policy of the first dataset of a step that has one."""
+    for dataset in made:
+        options = dataset.step_words and dataset.step_words.backfill_policy
+        if dataset.metadata.get("backfill_policy") == "single_run" or (
+            options and options.type == "single_run"
+        ):
+            return dg.BackfillPolicy.single_run()
+        if options:
+            return dg.BackfillPolicy.multi_run(options.max_partitions_per_run)
+    return None
 
 
 def _retry_policy(options: RetryOptions | None) -> dg.RetryPolicy | None:

@@ -17,6 +17,7 @@ from ..run.hooks import PipelineHooks, join_mlflow
 from ..run.identity import close_hooks, identity_of, state_of_hooks
 from ..run.kedro_run import KedroRun
 from ..run.selection import RunOptions, planned_steps, select_nodes
+from ..run.turns import describe_busy, free_turns
 
 
 def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
@@ -78,11 +79,15 @@ def new_partitions_sensor(
         description=options.description,
         default_status=dg.DefaultSensorStatus[options.default_status],
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        job = plan.jobs[options.job]
+        free = free_turns(context.instance, job)
+        if free == 0:
+            return dg.SkipReason(f"{describe_busy(job)}.")
         known = set(all_keys(definition, context.instance))
         try:
             with redacted_errors():
-                new = [key for key in find_dataset().stored_keys() if key not in known]
+                new = [key for key in find_dataset().stored_keys() if key not in known][:free]
         except Exception:
             find_dataset.cache_clear()  # its credentials may have expired
             raise

@@ -26,6 +26,7 @@ from .launched import check_start_method
 from .processes import PRELOADED, preload, start_method_of_workers
 from .selection import RunOptions, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
+from .turns import turn_of_run
 from .watching import watched
 from .worker_processes import ForkedProcesses, FreshProcesses, WorkerProcesses
 from .worker_steps import StepRunner
@@ -96,7 +97,8 @@ class KedroExecutor(dg.Executor):
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps, and call the pipeline hooks of Kedro around them."""
         events = self._execute(plan_context, execution_plan)
-        return watched(plan_context, execution_plan, events)
+        with turn_of_run(self.plan, plan_context):
+            yield from watched(plan_context, execution_plan, events)
 
     def _execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
@@ -129,10 +131,14 @@ class KedroExecutor(dg.Executor):
         around = pipeline_hooks(run, selection, instance, run_id, context.log, state=state)
         with redacted_errors(), around as hooks:
             for event in self._execute_nodes(context, execution_plan, hooks, before):
-                if event.is_step_failure and hooks.failure is None:
-                    hooks.failure = run.errors.get(str(event.step_key)) or step_error(event)
+                error: BaseException | None = None
+                if event.is_step_failure:
+                    error = run.errors.get(str(event.step_key)) or step_error(event)
+                    hooks.failure = hooks.failure or error
                 elif event.is_step_success:
                     run.steps_done.add(str(event.step_key))
+                if hooks.viz:
+                    hooks.viz.saw(event, error)
                 yield event
             if hooks.failure is None:
                 find_results(context, run, hooks.running)

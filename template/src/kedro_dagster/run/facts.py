@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import dagster as dg
 from kedro.pipeline.node import Node
 
 from ..doors.kedro import raw_parameters, saved_path, strip_transcoding, unwrap_cached
@@ -18,6 +17,7 @@ from ..plan.model import DatasetPlan, data_outputs
 from ..plan.parameters import flatten_parameters
 from ..read.credentials import redactor
 from ..read.dagster_yml import FactsOptions
+from .checks import COLUMNS, Columns, columns_in, schema_of
 from .previews import preview_of, rows_of_preview, table_preview
 from .values import Hide, as_table, count_of
 
@@ -30,7 +30,6 @@ Metadata: TypeAlias = dict[str, Any]
 
 ROWS = "dagster/row_count"
 ROWS_OF_PARTITION = "dagster/partition_row_count"
-COLUMNS = "dagster/column_schema"
 
 _SIZE_OF_COLUMN = 190  # in bytes, as Dagster writes it, beside its name and type
 _SIZE_OF_OTHERS = 500
@@ -57,7 +56,7 @@ class Facts:
         self._seconds: dict[str, float] = {}  # in which an input was loaded, by its variant
 
     @cached_property
-    def _hide(self) -> Hide:
+    def hide(self) -> Hide:
         """Leaves credentials out of a text, and parameters that no config shows."""
         names = self._run.plan.hidden_parameters
         values = flatten_parameters(raw_parameters(self._run.context)) if names else {}
@@ -72,7 +71,7 @@ class Facts:
         """Look at a value that has just been saved."""
         name = strip_transcoding(variant)
         dataset = self._run.plan.datasets.get(name)
-        if dataset is None or not (dataset.facts and dataset.persisted):
+        if dataset is None or not (dataset.facts or _compares(dataset)):
             return
         start, before = time.monotonic(), self._saved.get(name)
         try:
@@ -89,7 +88,7 @@ class Facts:
         self._saved[name] = found
 
     def _look(self, dataset: DatasetPlan, value: Any, before: Saved | None) -> Saved:
-        look = _Look(dataset, self._run.plan.facts, self._hide, before.spent if before else 0)
+        look = _Look(dataset, self._run.plan.facts, self.hide, before.spent if before else 0)
         if dataset.partitioning:
             parts = value.items() if isinstance(value, Mapping) else ()
             # A partition may be a function that makes it: nobody calls it here
@@ -108,9 +107,10 @@ class Facts:
 
     def of(self, name: str, key: str | None = None) -> Metadata:
         """What is known of a dataset that was saved, or of one of its partitions."""
+        saved = self._saved.get(name, Saved({}))
         if not self._run.plan.datasets[name].facts:
             return {}
-        saved, file = self._saved.get(name, Saved({})), self._file_of(name, key)
+        file = self._file_of(name, key)
         found = {**saved.whole, **self._run.mlflow}
         if file:
             found["size_bytes"] = file.stat().st_size
@@ -119,6 +119,14 @@ class Facts:
             return {**found, **saved.partitions.get(dataset.partition_id(key), {})}
         counts = [one.get(ROWS_OF_PARTITION) for one in saved.partitions.values()]
         return {**found, ROWS: sum(counts)} if counts and None not in counts else found
+
+    def columns(self, name: str, key: str | None = None) -> Columns | None:
+        """The columns of a table that was saved, if they are to be compared with others."""
+        saved = self._saved.get(name, Saved({}))
+        if key is not None:
+            dataset = unwrap_cached(self._run.dataset(name))
+            return columns_in(saved.partitions.get(dataset.partition_id(key), {}))
+        return columns_in(saved.whole)
 
     def _file_of(self, name: str, key: str | None = None) -> Path | None:
         """Where a dataset is saved, if that is on a disk of this machine; none other is asked."""
@@ -142,6 +150,7 @@ class _Look:
         self._deadline = time.monotonic() + limits.milliseconds / 1_000 - spent
         self._limit = limits.kilobytes * 1_000 - _SIZE_OF_OTHERS
         self._rows = rows_of_preview(dataset.metadata)
+        self._all_columns = _compares(dataset)
         self._hide = hide
 
     def at(self, value: Any, rows: str, file: Path | None = None) -> Metadata:
@@ -151,11 +160,11 @@ class _Look:
             found = count_of(value)
         else:
             found = {} if table.rows is None else {rows: table.rows}
-            if self._has_time():
+            if self._all_columns or self._has_time():
                 columns = [(self._hide(name), kind) for name, kind in table.columns()]
                 room -= sum(_SIZE_OF_COLUMN + len(name) + len(kind) for name, kind in columns)
-                if room >= 0:
-                    found[COLUMNS] = _schema(columns)
+                if room >= 0 or self._all_columns:
+                    found[COLUMNS] = schema_of(dict(columns))
                 else:
                     found["columns"], room = len(columns), self._limit
         if self._rows and room > 0 and self._has_time():
@@ -172,8 +181,8 @@ class _Look:
         return time.monotonic() < self._deadline
 
 
-def _schema(columns: list[tuple[str, str]]) -> dg.TableSchema:
-    return dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in columns])
+def _compares(dataset: DatasetPlan) -> bool:
+    return bool(dataset.check and dataset.check.schema_drift)
 
 
 _told = set[type]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,11 +15,11 @@ from kedro.runner import SequentialRunner
 
 from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume, with_missing_outputs
-from ..errors import RunConfigError, StepFailedError
+from ..errors import RunConfigError, StepFailedError, while_handled
 from ..plan.model import ProjectPlan
 from ..plan.runners import NOT_FOR_PARTITIONS, is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
-from . import mlflow_run
+from . import mlflow_run, viz_status
 from .event_log import event_log
 from .identity import close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
@@ -42,6 +43,7 @@ class PipelineHooks:
         self.began = False
         self.ended = False
         self.left: set[str] = set()
+        self.viz: viz_status.VizStatus | None = None
         self.changes = HookChanges()
         """What ``before_pipeline_run`` has changed."""
 
@@ -53,11 +55,13 @@ class PipelineHooks:
                 if not run.single_process:  # else there is nobody to be told
                     changes = changes_of_hooks(run.hook_manager, run.catalog)
                     self.changes = stack.enter_context(changes)
+                stack.enter_context(viz_status.without_warning())
                 run.hook_manager.hook.before_pipeline_run(**self._arguments())
         except BaseException:
             with mlflow_run.closing(run.hook_manager, "FAILED"):
                 raise
         run.mlflow_joined = True
+        self.viz = viz_status.follow(run, self.selection)
         tags = mlflow_run.opened(run.hook_manager)
         run.tags = {**run.tags, **tags}
         return tags
@@ -89,6 +93,8 @@ class PipelineHooks:
         if self.ended:
             return
         self.ended = True  # an error of the hook is none of the pipeline
+        if self.viz:
+            self.viz.end(self.failure)
         if self.failure is None:
             self._after_pipeline_run()
         else:
@@ -114,7 +120,8 @@ class PipelineHooks:
     def on_pipeline_error(self, error: BaseException) -> None:
         """Call the hook for a run that failed, in whatever process."""
         with mlflow_run.closing(self.run.hook_manager, "FAILED"):
-            self.run.hook_manager.hook.on_pipeline_error(error=error, **self._arguments())
+            hook = self.run.hook_manager.hook
+            while_handled(error, partial(hook.on_pipeline_error, **self._arguments()))
 
     def say_how_to_go_on(self, dagster_run_id: str) -> None:
         """Log of a run that failed what Kedro logs of one, and what it is in Dagster."""
@@ -130,10 +137,11 @@ class PipelineHooks:
             done = [node for node in pipeline.nodes if node.name not in left]
             suggest_resume(pipeline, done, run.catalog)
         if dagster_run_id:
+            command = f" or by `kedro dagster run --resume {dagster_run_id}`" if job else ""
             logger.warning(
-                "In Dagster, re-execute this run from failure, in its UI or by `kedro dagster run "
-                "--resume %s`: that runs what has not run, and makes again what was in memory.",
-                dagster_run_id,
+                "In Dagster, re-execute this run from failure, in its UI%s: that runs what has not "
+                "run, and makes again what was in memory.",
+                command,
             )
 
     def _arguments(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from ..plan.runners import runner_of_run
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from ..read.dagster_yml import RunnerOptions
 from . import mlflow_run, run_state
+from .checks import Verdicts
 from .facts import Facts
 from .identity import PARENT_RUN_ID_TAG
 from .launched import check_classes
@@ -88,6 +89,11 @@ class KedroRun:
     def facts(self) -> Facts:
         """What is known of the data that the nodes of a step load and save."""
         return Facts(self)
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """What validators have said of that data."""
+        return Verdicts(self)
 
     # Built on first use: Dagster also opens resources to look at a run that is over
 

@@ -53,8 +53,9 @@ def make_resources(
 def _open_run(plan: ProjectPlan, context: dg.InitResourceContext) -> Iterator[KedroRun]:
     """Give a process of a run its :class:`KedroRun`."""
     options = RunOptions.of_resource(context.resource_config)
-    if context.run is None:  # outside of runs, such as defs.load_asset_value
-        yield KedroRun(plan, str(generate_timestamp()), options, ["__default__"])
+    outside = KedroRun(plan, str(generate_timestamp()), options, ["__default__"])
+    if context.run is None:  # such as in defs.load_asset_value
+        yield outside
         return
     run_id, instance, log = context.run.run_id, context.instance, context.log
     assert instance is not None, "a run has one"
@@ -67,6 +68,10 @@ def _open_run(plan: ProjectPlan, context: dg.InitResourceContext) -> Iterator[Ke
         tags = tags_of(instance, run_id)
     identity = identity_of(tags, run_id)
     if identity is None:
+        dagster_run = instance.get_run_by_id(run_id)
+        if dagster_run and dagster_run.is_finished:  # it was cancelled before it began
+            yield outside
+            return
         yield from open_alone(plan, instance, context.run, log, options)
         return
     names = plan.pipeline_names(context.run.job_name)
@@ -102,7 +107,9 @@ class KedroIOManager(dg.IOManager):
         key = context.asset_key
         dataset = self._run.plan.datasets.get(self._names.get(key, ""))
         if dataset is None:  # the asset of an entry that no job uses is called as the entry is
-            yield ".".join(key.path)
+            prefix = self._run.plan.key_prefix
+            is_prefixed = tuple(key.path[: len(prefix)]) == prefix
+            yield ".".join(key.path[len(prefix) :] if is_prefixed else key.path)
         elif dataset.partitioning is None or not context.has_asset_partitions:
             yield dataset.variants[0]
         else:

@@ -115,7 +115,8 @@ def select_nodes(
     else:
         tasks = []
         for step in filter(plan.asset_steps.__contains__, steps):
-            made = [plan.by_identifier[output].name for output in steps[step]]
+            outputs = filter(plan.by_identifier.__contains__, steps[step])  # and no checks
+            made = [plan.by_identifier[output].name for output in outputs]
             tasks += [(step, node) for node in plan.asset_steps[step].nodes_for(made)]
             assets += made
     if not tasks:

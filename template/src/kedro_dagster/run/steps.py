@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,23 +29,23 @@ from ..plan.model import (
     data_outputs,
     is_parameter,
 )
+from ..plan.names import check_identifier
 from ..plan.parameters import assign, overrides
 from ..plan.partitions import partitions_for_node
 from ..plan.runners import is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
 from . import mlflow_run
 from .event_log import event_log
-from .facts import ROWS
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
-from .partitions import Scopes, has_partitions, in_scope, saved_keys, without_data
+from .partitions import Scopes, has_partitions, in_scope, without_data
+from .records import Records
 from .timeouts import time_limit
 from .transient import Transient
+from .turns import turn_to_write
 from .watch import watching
 
 logger = logging.getLogger(__name__)
-
-_PARTITIONS_TOLD = 100  # of which Dagster lists all for each
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ class StepBody:
 
     plan: ProjectPlan
     asset_keys: Mapping[str, dg.AssetKey]
+
+    @property
+    def _records(self) -> Records:
+        return Records(self.plan, self.asset_keys)
 
     def run_op(
         self, step: StepPlan, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
@@ -118,36 +122,33 @@ class StepBody:
         self, asset_step: AssetStepPlan, context: dg.OpExecutionContext
     ) -> Iterator[dg.Output[Any]]:
         """Run the part of a step of the asset layer that makes the chosen assets."""
-        context.resources.kedro.job_resources = context.job_def.resource_defs
-        wanted = {self.plan.by_identifier[name].name for name in context.selected_output_names}
-        selected = [name for name in asset_step.upstream if name in wanted]
+        run: KedroRun = context.resources.kedro
+        run.job_resources = context.job_def.resource_defs
+        outputs, datasets = set(context.selected_output_names), self.plan.datasets
+        selected = [name for name in asset_step.upstream if datasets[name].identifier in outputs]
+        checked = [name for name in asset_step.upstream if check_identifier(name) in outputs]
         of_partitions = asset_step.partitioning and has_partitions(context.run.tags)
         keys = context.partition_keys if of_partitions else ()
         nodes, whole = asset_step.nodes_for(selected), asset_step.whole
-        made = self._run_nodes(asset_step.step, context, nodes, keys, wanted, whole=whole)
+        made = self._run_nodes(asset_step.step, context, nodes, keys, selected, whole=whole)
         if made is None:
             return
         for name in selected:
-            dataset = self.plan.datasets[name]
-            if dataset.partitioning and len(made[name]) < len(keys):
-                self._record_some(context, name, made[name], len(keys))
-                continue
-            several = dataset.partitioning and len(keys) > 1
-            key = keys[0] if dataset.partitioning and len(keys) == 1 else None
-            told = _told_of(context, name, key)
-            if several:
-                told.pop(ROWS, None)  # it would be told of each
-                self._tell_of_partitions(context, name, keys)
-            yield dg.Output(None, dataset.identifier, metadata=told)
+            if output := self._records.output(context, name, keys, made.get(name)):
+                yield output
+        for name in checked:
+            if name not in selected:
+                yield from self.run_check(name, context)
+            else:
+                yield dg.Output(None, check_identifier(name))
 
-    def _tell_of_partitions(
-        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str]
-    ) -> None:
-        """Tell of each partition what is known, where a run makes several of an asset."""
-        step = context.get_step_execution_context()
-        for key in keys if len(keys) <= _PARTITIONS_TOLD else ():
-            told = context.resources.kedro.facts.of(name, key)
-            step.add_asset_metadata(told, self.asset_keys[name], key)
+    def run_check(self, name: str, context: dg.OpExecutionContext) -> Iterator[dg.Output[Any]]:
+        """Check a dataset that is there."""
+        run: KedroRun = context.resources.kedro
+        run.job_resources = context.job_def.resource_defs
+        with redacted_errors(), event_log(context.log, context.instance):
+            self._records.check_now(context, name)
+        yield dg.Output(None, check_identifier(name))
 
     def _run_nodes(
         self,
@@ -173,7 +174,13 @@ class StepBody:
         timeout = step.settings.timeout
         limit = time_limit(key, timeout) if timeout else nullcontext()
         made: dict[str, tuple[str, ...]] = {}
-        with redacted_errors(), event_log(context.log, instance), told, in_mlflow, limit:
+        with (
+            redacted_errors(),
+            event_log(context.log, instance),
+            told,
+            in_mlflow,
+            ExitStack() as stack,
+        ):
             run.facts.forget()  # what an earlier attempt has saved
             scopes = {
                 node.name: planned or partitions_for_node(node, self.plan.datasets, keys, instance)
@@ -185,19 +192,25 @@ class StepBody:
                 context.log.info(f"This step is skipped, with what depends on it alone: {reason}.")
                 run.step_done(key)
                 return None
+            stack.enter_context(turn_to_write(self.plan, context, nodes, scopes))
+            stack.enter_context(limit)
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
             options = run.runner_options(self.plan.jobs.get(context.job_name))
             with _parameters(run, nodes, changed), watching(run):
                 if options and not runs_in_order(options):
-                    record = partial(self._record, context, scopes={}, recorded=recorded)
-                    _run_by(make_runner(options), run, key, nodes, record)
+                    record = partial(
+                        self._records.of_node, context, step, scopes={}, recorded=recorded
+                    )
+                    with self._records.of_failure(context, step):
+                        _run_by(make_runner(options), run, key, nodes, record)
                 else:
                     for node in nodes:
                         own = scopes.get(node.name, {})
-                        _run_node(run, key, node, own, in_threads=is_async(options))
-                        made |= self._record(context, node, own, recorded)
+                        with self._records.of_failure(context, step, own):
+                            _run_node(run, key, node, own, in_threads=is_async(options))
+                        made |= self._records.of_node(context, step, node, own, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
@@ -211,43 +224,6 @@ class StepBody:
             if key:
                 dataset = kedro_door.unwrap_cached(run.get_dataset(name))
                 mlflow_run.find_model(dataset, key, context.instance, run_ids)
-
-    def _record(
-        self, context: dg.OpExecutionContext, node: Node, scopes: Scopes, recorded: Collection[str]
-    ) -> dict[str, tuple[str, ...]]:
-        run, made = context.resources.kedro, dict[str, tuple[str, ...]]()
-        run.facts.node_done(node)
-        for variant in node.outputs:
-            name = strip_transcoding(variant)
-            dataset = self.plan.datasets[name]
-            if dataset.partitioning:
-                made[name] = saved_keys(run, variant, scopes.get(name), context.instance)
-            if dataset.persisted and name not in recorded:
-                self._log_made(context, name, made.get(name, (None,)))
-        return made
-
-    def _record_some(
-        self, context: dg.OpExecutionContext, name: str, keys: Sequence[str], wanted: int
-    ) -> None:
-        """Record some of the partitions of a run: by an output, Dagster would record them all."""
-        self._log_made(context, name, keys)
-        context.log.warning(
-            f"Of {wanted} partitions of {name!r}, {len(keys)} are made: what this run would make "
-            "of it is skipped. Materialise that for the partitions that are there."
-        )
-
-    def _log_made(
-        self, context: dg.OpExecutionContext, name: str, keys: Iterable[str | None]
-    ) -> None:
-        for key in keys:
-            told, asset = _told_of(context, name, key), self.asset_keys[name]
-            context.log_event(dg.AssetMaterialization(asset, metadata=told, partition=key))
-
-
-def _told_of(context: dg.OpExecutionContext, name: str, key: str | None) -> dict[str, Any]:
-    """What is told of a dataset, or of one of its partitions, that a step has made."""
-    run: KedroRun = context.resources.kedro
-    return {**run.location(name, key), **run.facts.of(name, key)}
 
 
 def _stop_after_failure(context: dg.OpExecutionContext) -> None:

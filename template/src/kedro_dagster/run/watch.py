@@ -32,23 +32,31 @@ class _Watched:
 @contextmanager
 def watching(run: KedroRun) -> Iterator[None]:
     """Look at what nodes, and hooks around them, load and save through the catalog."""
-    if not run.plan.facts.enabled:
+    checked = any(dataset.check for dataset in run.plan.datasets.values())
+    if not (run.plan.facts.enabled or checked):
         yield
         return
-    catalog, facts = run.catalog, run.facts
+    catalog, facts, verdicts = run.catalog, run.facts, run.verdicts
 
     def load(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        start = time.perf_counter()
-        value = method(*arguments, **options)
-        if arguments:
-            facts.loaded(arguments[0], time.perf_counter() - start)
+        if not arguments:
+            return method(**options)
+        start, name = time.perf_counter(), arguments[0]
+        with verdicts.listening(name, "load"):
+            value = method(*arguments, **options)
+        facts.loaded(name, time.perf_counter() - start)
+        verdicts.loaded(name, value)
         return value
 
     def save(method: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        start = time.perf_counter()
-        method(*arguments, **options)
-        if len(arguments) == 2:
-            facts.saved(*arguments, time.perf_counter() - start)
+        if len(arguments) < 2:
+            method(*arguments, **options)
+            return
+        start, (name, value) = time.perf_counter(), arguments[:2]
+        with verdicts.listening(name, "save", value):
+            method(*arguments, **options)
+            value = verdicts.value
+        facts.saved(name, value, time.perf_counter() - start)
 
     watched = {"load": load, "save": save}
     for name, around in watched.items():
