@@ -177,6 +177,25 @@ def test_a_job_that_runs_one_key_runs_such_a_node_wholly(
     assert outputs(clean) == outputs(kedro_run)
 
 
+def test_only_what_dagster_knows_is_recorded_of_what_is_saved(
+    clean: Project, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions("letters", ["A"])
+    run = definitions.resolve_job_def("several").execute_in_process(QUIET, instance)
+    keys: dict[str, set[str | None]] = {}
+    for name, key in recorded(run):
+        keys.setdefault(name, set()).add(key)
+    assert keys == {
+        "found": {"A"},
+        "grid": {"A|x", "A|y", "B|x", "B|y"},
+        "rest": {"A|y", "B|x", "B|y"},
+    }
+    assert {f"{region}/{letter}" for region in "xyz" for letter in "AB"} <= outputs(clean).keys()
+    logs = [event.user_message for event in instance.all_logs(run.run_id)]
+    assert "Saved to 'found', and no partitions of it: B" in logs
+    assert "Saved to 'grid', and no partitions of it: A|z, B|z" in logs
+
+
 def test_partition_keys_are_for_jobs_with_steps_for_them(
     definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
@@ -242,6 +261,17 @@ def test_a_run_of_some_keys_of_such_an_asset_says_what_to_do(
     assert [call[0] for call in trace(clean)] == ["before_pipeline_run", "on_pipeline_error"]
 
 
+def test_of_all_partitions_those_that_such_a_node_returns_are_recorded(
+    clean: Project, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    for key in ("x/A", "x/B", "y/A"):
+        file = clean.path / "data" / "grid" / f"{key}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("1")
+    run = materialise(definitions, instance, "rest", tags=keys("A|x", "B|y"))
+    assert {key for _, key in recorded(run)} == {"A|y", "B|x"}
+
+
 def test_the_ui_makes_one_run_of_all_partitions(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     for name in ("parts", "scattered", "doubled"):
@@ -284,8 +314,8 @@ def test_a_run_of_a_job_without_a_partition_says_which_there_are(
         definitions.resolve_job_def("per_run").execute_in_process(QUIET, instance)
     assert str(caught.value.__cause__) == (
         "This run makes one partition at a time, and is given none: 'copied' has the partitions "
-        "'A', 'B', 'C'. Pick one in the launchpad, or with: dagster job execute -j per_run --tags "
-        '\'{"dagster/partition": "C"}\'; for several, start a backfill in the UI.'
+        "'A', 'B', 'C'. Pick one in the launchpad, or with: kedro dagster run per_run --partition "
+        "'C'; for several, start a backfill in the UI."
     )
     assert not list((clean.path / "data").glob("total.json"))
 

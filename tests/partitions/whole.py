@@ -45,7 +45,13 @@ def register_pipelines():
         node(nodes.latest, "copied", "chosen", name="chosen"),
         node(nodes.latest, "copied", "every", name="every"),
     ])
-    return {"__default__": main, "late": late, "tail": tail, "copy": late.only_nodes("copy")}
+    several = Pipeline([
+        node(nodes.copy, "raw", "found", name="find"),
+        node(nodes.lay_out, "found", "grid", name="lay_out"),
+        node(nodes.drop_one, "grid", "rest", name="drop_one"),
+    ])
+    copy = late.only_nodes("copy")
+    return {"several": several, "__default__": main, "late": late, "tail": tail, "copy": copy}
 """
 NODES = """\
 def seed():
@@ -106,6 +112,14 @@ def stream(copied):
         yield {key: load()}
 
 
+def lay_out(found):
+    return {f"{region}/{letter}": load() for letter, load in found.items() for region in "xyz"}
+
+
+def drop_one(grid):
+    return {key: load() for key, load in grid.items() if key != "x/A"}
+
+
 def latest(copied):
     return sorted(copied)
 """
@@ -147,6 +161,20 @@ late:
   path: data/late
   partition: {type: dagster.StaticPartitionsDefinition, partition_keys: [z]}
 streamed: {<<: *parts, path: data/streamed}
+found:
+  <<: *parts
+  path: data/found
+  partition: {type: dagster.DynamicPartitionsDefinition, name: letters}
+grid: &grid
+  <<: *parts
+  path: data/grid
+  layout: "{region}/{letter}"
+  partition:
+    type: dagster.MultiPartitionsDefinition
+    partitions_defs:
+      region: {type: dagster.StaticPartitionsDefinition, partition_keys: [x, y]}
+      letter: {type: dagster.StaticPartitionsDefinition, partition_keys: [A, B]}
+rest: {<<: *grid, path: data/rest}
 report: {type: json.JSONDataset, filepath: data/report.json}
 total: {type: json.JSONDataset, filepath: data/total.json}
 counted: {type: json.JSONDataset, filepath: data/counted.json}
@@ -165,6 +193,7 @@ nodes:
   split: {partitions: all}
   tag:at_once: {partitions: all}
   doub*: {partitions: all}
+  drop_one: {partitions: all}
 jobs:
   all: {pipeline: {}, partitions: all, executor: in_process}
   all_parallel: {pipeline: {}, partitions: all, executor: in_two_processes}
@@ -176,6 +205,7 @@ jobs:
   late: {pipeline: {pipeline_name: late}, executor: in_process}
   late_parallel: {pipeline: {pipeline_name: late}, executor: in_two_processes}
   late_per_run: {pipeline: {pipeline_name: copy}, partitions: per_run}
+  several: {pipeline: {pipeline_name: several}, partitions: all}
   tail: {pipeline: {pipeline_name: tail}}
 """
 

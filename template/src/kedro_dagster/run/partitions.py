@@ -77,8 +77,8 @@ def _pick_one(
     there = "; ".join(f"{name!r} has {_listed(keys)}" for name, keys in known.items())
     key = next((keys[-1] for keys in known.values() if keys), "KEY")
     if selection.job:
-        tags = f"""--tags '{{"{_KEY}": "{key}"}}'"""
-        pick = f"in the launchpad, or with: dagster job execute -j {selection.job.name} {tags}"
+        command = f"kedro dagster run {selection.job.name} --partition {key!r}"
+        pick = f"in the launchpad, or with: {command}"
     else:
         pick = f"where you materialise, or with: dagster asset materialize --partition {key!r}"
     return (

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-from kedro.io import MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import AbstractRunner
@@ -30,7 +29,7 @@ from ..plan.model import (
     is_parameter,
 )
 from ..plan.names import check_identifier
-from ..plan.parameters import assign, overrides
+from ..plan.parameters import overrides
 from ..plan.partitions import partitions_for_node
 from ..plan.runners import is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
@@ -38,6 +37,7 @@ from . import mlflow_run
 from .event_log import event_log
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
+from .parameters import changed_parameters
 from .partitions import Scopes, has_partitions, in_scope, without_data
 from .records import Records
 from .timeouts import time_limit
@@ -198,7 +198,7 @@ class StepBody:
             if not run.single_process:
                 self._find_models(context, nodes)
             options = run.runner_options(self.plan.jobs.get(context.job_name))
-            with _parameters(run, nodes, changed), watching(run):
+            with changed_parameters(run, nodes, changed), watching(run):
                 if options and not runs_in_order(options):
                     record = partial(
                         self._records.of_node, context, step, scopes={}, recorded=recorded
@@ -318,44 +318,3 @@ def _node_done(run: KedroRun, step: str, node: Node) -> None:
     run.in_memory.update(map(strip_transcoding, node.outputs))
     if run.release:
         run.release.after(step, node, run.catalog)
-
-
-@contextmanager
-def _parameters(
-    run: KedroRun, nodes: tuple[Node, ...], changed: Mapping[str, Any]
-) -> Iterator[None]:
-    """Let the nodes find other values of parameters in the catalog.
-
-    The values are built by Kedro, typed and validated; the catalog is put back after, since
-    it serves the other nodes of the process.
-    """
-    if not changed:
-        yield
-        return
-    raw = kedro_door.raw_parameters(run.context)
-    for name, value in changed.items():
-        if name == "parameters":
-            raw = dict(value)
-        else:
-            assign(raw, name.removeprefix("params:"), value)
-    values = kedro_door.parameters_with(run.context, raw)
-    datasets: dict[str, Any] = {
-        name: run.catalog.get(name)
-        for node in nodes
-        for name in node.inputs
-        if name in values and any(_overlap(name, other) for other in changed)
-    }
-    for name in datasets:
-        # A new dataset: unlike the one that is there, it can be given None
-        kedro_door.replace_quietly(run.catalog, name, MemoryDataset(values[name]))
-    try:
-        yield
-    finally:
-        for name, dataset in datasets.items():
-            kedro_door.replace_quietly(run.catalog, name, dataset)
-
-
-def _overlap(name: str, other: str) -> bool:
-    """Whether a change of one parameter is a change of the other: one holds the other."""
-    one, two = f"{name}.", f"{other}."
-    return "parameters" in (name, other) or one.startswith(two) or two.startswith(one)
