@@ -153,7 +153,7 @@ def saved_keys(
         return tuple(key for key in scope.keys if dataset.partition_id(key) in saved)
     keys, existing = sorted(map(dataset.key_of, saved)), {*all_keys(definition, instance)}
     if others := [key for key in keys if key not in existing]:
-        logger.info("Saved to %r, and no partitions of it: %s", variant, ", ".join(others))
+        logger.warning("Saved to %r, and no partitions of it: %s", variant, ", ".join(others))
     return typed_keys(definition, [key for key in keys if key in existing])
 
 
