@@ -11,7 +11,7 @@ import pytest
 
 from projects import HELPER
 
-STAGES = ["doors", "read", "plan", "run", "render"]
+STAGES = ["doors", "read", "plan", "run", "render", "commands"]
 MODULES = sorted(HELPER.rglob("*.py"))
 
 

@@ -1,7 +1,8 @@
 """Runs a Kedro project on Dagster: what ``kedro run`` does, Dagster does.
 
 Four stages, a folder each: ``read`` the Kedro project, ``plan`` its steps, ``run`` them, and
-``render`` the plan as Dagster objects. ``doors`` holds what is private to other libraries.
+``render`` the plan as Dagster objects. ``doors`` holds what is private to other libraries, and
+``commands`` what the commands of ``kedro dagster`` do.
 """
 
 from importlib import import_module

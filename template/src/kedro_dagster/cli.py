@@ -169,7 +169,7 @@ def run_job(
         # Dagster takes seconds to import, and Kedro imports this module for every command
         import dagster as dg  # noqa: PLC0415
 
-        from .run_command import Request, run_job  # noqa: PLC0415
+        from .commands.run import Request, run_job  # noqa: PLC0415
 
         logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
         request = Request(job, partition, executor, resume, options)
@@ -233,7 +233,7 @@ def check(
     with _mistakes_told():
         _choose(metadata, env, conf_source)
         check_installed()
-        from .check_command import check as look  # noqa: PLC0415
+        from .commands.check import check as look  # noqa: PLC0415
 
         # The report has the warnings of the code location
         logging.getLogger(f"{__package__}.render.code_location").setLevel(logging.ERROR)

@@ -24,10 +24,10 @@ from .identity import identity_of, lost_with, new_identity, state_of_hooks, tags
 from .kedro_run import KedroRun
 from .launched import check_start_method
 from .processes import PRELOADED, preload, start_method_of_workers
+from .progress import watched
 from .selection import RunOptions, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
 from .turns import turn_of_run
-from .watching import watched
 from .worker_processes import ForkedProcesses, FreshProcesses, WorkerProcesses
 from .worker_steps import StepRunner
 from .workers import Note, Workers

@@ -34,6 +34,7 @@ from ..plan.partitions import partitions_for_node
 from ..plan.runners import is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
 from . import mlflow_run
+from .data_watch import watching
 from .event_log import event_log
 from .hooks import in_mlflow_run
 from .kedro_run import KedroRun
@@ -43,7 +44,6 @@ from .records import Records
 from .timeouts import time_limit
 from .transient import Transient
 from .turns import turn_to_write
-from .watch import watching
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from .run.executor import step_error
+from ..run.executor import step_error
 
 _ENDS = {
     dg.DagsterEventType.STEP_SUCCESS: "done",
@@ -26,7 +26,7 @@ _ENDS = {
     dg.DagsterEventType.STEP_SKIPPED: "skipped",
     dg.DagsterEventType.STEP_UP_FOR_RETRY: "to be tried again",
 }
-_OWN = f'  File "{Path(__file__).parent}{os.sep}'
+_OWN = f'  File "{Path(__file__).parents[1]}{os.sep}'
 _FAILURES = (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE)
 
 

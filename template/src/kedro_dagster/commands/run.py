@@ -10,16 +10,16 @@ from typing import Any
 
 import dagster as dg
 
-from . import KedroProjectTranslator  # first: it imports Kedro quietly
-from .errors import DagsterConfigError, KedroDagsterError, KeyPath, did_you_mean
-from .plan.model import JobPlan, ProjectPlan
-from .plan.names import KEDRO
-from .plan.runners import NOT_FOR_PARTITIONS
-from .read.ad_hoc import AD_HOC, AdHocJob, with_job
-from .run.selection import RunOptions, steps_for_keys
-from .run.watching import watched_by
+from .. import KedroProjectTranslator  # first: it imports Kedro quietly
+from ..errors import DagsterConfigError, KedroDagsterError, KeyPath, did_you_mean
+from ..plan.model import JobPlan, ProjectPlan
+from ..plan.names import KEDRO
+from ..plan.runners import NOT_FOR_PARTITIONS
+from ..read.ad_hoc import AD_HOC, AdHocJob, with_job
+from ..run.progress import watched_by
+from ..run.selection import RunOptions, steps_for_keys
+from .definitions import load_repository
 from .terminal import display, echo_summary
-from .user_definitions import load_repository
 
 JOB_TAG = "kedro/job"  # of a run whose job is not as dagster.yml has it
 

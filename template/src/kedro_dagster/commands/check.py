@@ -11,16 +11,16 @@ from typing import Any
 from kedro.config import AbstractConfigLoader, MissingConfigException
 from kedro.io.core import parse_dataset_definition
 
-from .doors import kedro as kedro_door
-from .errors import DagsterConfigError, KedroDagsterError, KeyPath, Mistake
-from .plan.model import ProjectPlan
-from .plan.preflight import preflight
-from .read.credentials import redact, remember
-from .read.mistakes import Mistakes
-from .read.project import KedroProject
-from .read.registry import describe_cause
-from .render.code_location import KedroProjectTranslator
-from .user_definitions import load_repository
+from ..doors import kedro as kedro_door
+from ..errors import DagsterConfigError, KedroDagsterError, KeyPath, Mistake
+from ..plan.model import ProjectPlan
+from ..plan.preflight import preflight
+from ..read.credentials import redact, remember
+from ..read.mistakes import Mistakes
+from ..read.project import KedroProject
+from ..read.registry import describe_cause
+from ..render.code_location import KedroProjectTranslator
+from .definitions import load_repository
 
 _UNRESOLVED = re.compile(r"<([\w.]+:[^<>]*)>")
 """What stands in configuration in the place of a resolver's value, where there is none."""

@@ -7,8 +7,8 @@ import warnings
 
 import dagster as dg
 
-from .errors import KedroDagsterError
-from .read.registry import describe_cause
+from ..errors import KedroDagsterError
+from ..read.registry import describe_cause
 
 
 def load_repository(package: str) -> dg.RepositoryDefinition:
