@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -14,7 +12,6 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from kedro_dagster import KedroProjectTranslator
 from partitions.test_whole import outputs, trace
 from partitions.whole import make_whole
 from projects import Project
@@ -41,31 +38,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = make_whole(tmp_path_factory.mktemp("missing") / "project")
     (project.path / "data" / "scattered" / "old.json").unlink()
     return project
-
-
-@pytest.fixture(scope="module")
-def here(original: Project) -> Iterator[Project]:
-    """A copy for the runs in this process."""
-    project = original.copy(original.path.parent / "here")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", list(sys.path))
-        patch.setenv("PYTHONPATH", "")
-        yield project
-
-
-@pytest.fixture(scope="module")
-def definitions(here: Project) -> dg.Definitions:
-    return KedroProjectTranslator(here.path).to_definitions()
-
-
-@pytest.fixture
-def clean(here: Project) -> Project:
-    """The project without what earlier runs have made."""
-    for file in (here.path / "data").rglob("*.json"):
-        if file.parent.name != "raw":
-            file.unlink()
-    (here.path / "trace.jsonl").unlink(missing_ok=True)
-    return here
 
 
 def check(project: Project) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,6 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from kedro_dagster import KedroProjectTranslator
 from partitions.whole import make_whole
 from projects import Project
 
@@ -38,35 +36,10 @@ def kedro_run(original: Project) -> Project:
     return project
 
 
-@pytest.fixture(scope="module")
-def here(original: Project) -> Iterator[Project]:
-    """A copy for the runs in this process."""
-    project = original.copy(original.path.parent / "here")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", list(sys.path))
-        patch.setenv("PYTHONPATH", "")
-        yield project
-
-
-@pytest.fixture(scope="module")
-def definitions(here: Project) -> dg.Definitions:
-    return KedroProjectTranslator(here.path).to_definitions()
-
-
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
-
-
-@pytest.fixture
-def clean(here: Project) -> Project:
-    """The project without what earlier runs have made."""
-    for file in (here.path / "data").rglob("*.json"):
-        if file.parent.name != "raw":
-            file.unlink()
-    (here.path / "trace.jsonl").unlink(missing_ok=True)
-    return here
 
 
 def trace(project: Project) -> list[tuple[Any, ...]]:
