@@ -89,7 +89,7 @@ def commands() -> list[tuple[str, list[str]]]:
     """Each command of a shell block, with where it stands."""
     lines = (
         (f"{block} {part.strip()[:60]}", shlex.split(part, comments=True))
-        for block in blocks("shell")
+        for block in blocks("bash", "shell")
         for line in block.text.replace("\\\n", " ").splitlines()
         for part in line.split("&&")
     )
