@@ -75,6 +75,7 @@ def seconds(folder: Path, files: Files, count: int) -> float:
         path=folder,
         package_name="shop",
         env=None,
+        conf_source="conf",
         pipelines={"__default__": Pipeline([*nodes, *small])},
         import_failures={},
         catalog=CatalogConfigResolver(catalog, None, DataCatalog.default_runtime_patterns),

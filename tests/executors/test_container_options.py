@@ -32,6 +32,7 @@ def mistakes(
         path=Path(),
         package_name="shop",
         env=None,
+        conf_source="conf",
         pipelines={},
         import_failures={},
         catalog=CatalogConfigResolver({}),

@@ -68,6 +68,7 @@ def project_of(
         path=Path(),
         package_name="shop",
         env=None,
+        conf_source="conf",
         pipelines=pipelines,
         import_failures={},
         catalog=CatalogConfigResolver(

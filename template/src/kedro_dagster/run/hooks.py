@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import filterfalse
 from typing import Any
 
 import dagster as dg
@@ -17,13 +18,13 @@ from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume, with_missing_outputs
 from ..errors import RunConfigError, StepFailedError, while_handled
 from ..plan.describe import RUN_THEM
-from ..plan.model import ProjectPlan
+from ..plan.model import ProjectPlan, is_parameter, partitioned_in
 from ..plan.preflight import SHOWN
 from ..plan.runners import NOT_FOR_PARTITIONS, is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
 from . import mlflow_run, viz_status
 from .event_log import event_log
-from .identity import close_hooks, lost_with, new_identity, open_hooks
+from .identity import PARENT_RUN_ID_TAG, close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
 from .partitions import check_partitions
 from .run_state import HookChanges, changes_of_hooks
@@ -223,7 +224,7 @@ def pipeline_hooks(
         check_partitions(run.plan, selection, instance, dagster_run_id)
         with event_log(log, instance):
             hooks.choose_nodes()
-        run.check_inputs_and_build(hooks.running)
+        _check_inputs_and_build(run, hooks.running)
         hooks.began = True
         with publish_run(dagster_run_id, run):
             yield hooks
@@ -234,6 +235,29 @@ def pipeline_hooks(
         _end(hooks, instance, dagster_run_id, log)
         raise
     _end(hooks, instance, dagster_run_id, log)
+
+
+def _check_inputs_and_build(run: KedroRun, selection: RunSelection) -> None:
+    """Build the datasets of the pipeline, as Kedro's runners do before the first node."""
+    pipeline, job = selection.pipeline, selection.job
+    if run.options.partition_keys is not None:
+        if job is None:
+            raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
+        run.steps_of_keys(job.name)
+    known = {name for name in pipeline.datasets() if name in run.catalog}
+    if job:  # where a part of it runs, an earlier run has made the rest
+        known |= job.pipeline.all_outputs()
+    if job and PARENT_RUN_ID_TAG in run.tags:  # that run has stored what is in no file
+        known.update(name for step in job.steps for name in step.outputs)
+    for name in pipeline.datasets():
+        run.get_dataset(name)
+    names = filterfalse(is_parameter, pipeline.datasets())
+    for name in partitioned_in(map(kedro_door.strip_transcoding, names), run.plan.datasets):
+        kedro_door.unwrap_cached(run.dataset(name)).refuse_other_versions()
+    if missing := pipeline.inputs() - known:
+        raise ValueError(
+            f"Pipeline input(s) {missing} not found in the {type(run.catalog).__name__}"
+        )
 
 
 def _end(hooks: PipelineHooks, instance: dg.DagsterInstance, dagster_run_id: str, log: Any) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, cached_property, partial
-from itertools import filterfalse, islice
+from itertools import islice
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -29,8 +29,6 @@ from ..plan.model import (
     Nodes,
     ProjectPlan,
     StepPlan,
-    is_parameter,
-    partitioned_in,
 )
 from ..plan.runners import runner_of_run
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
@@ -38,9 +36,8 @@ from ..read.dagster_yml import RunnerOptions
 from . import mlflow_run, run_state
 from .checks import Verdicts
 from .facts import Facts
-from .identity import PARENT_RUN_ID_TAG
 from .launched import check_classes
-from .selection import RunOptions, RunSelection, steps_for_keys
+from .selection import RunOptions, steps_for_keys
 from .transient import ElsewhereDataset, Release
 
 # By the id of their Dagster run
@@ -81,7 +78,8 @@ class KedroRun:
     _read: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     @cached_property
-    def _steps_for_keys(self) -> Callable[[str], frozenset[str]]:
+    def steps_of_keys(self) -> Callable[[str], frozenset[str]]:
+        """Which steps of a job run, by its name, where the run is limited to partition keys."""
         keys = self.options.partition_keys
         return cache(lambda job_name: steps_for_keys(self.plan.jobs[job_name], keys))
 
@@ -173,28 +171,6 @@ class KedroRun:
             return job.runner if job else None
         return runner_of_run(self.options.runner, job, self.plan.datasets)
 
-    def check_inputs_and_build(self, selection: RunSelection) -> None:
-        """Build the datasets of the pipeline, as Kedro's runners do before the first node."""
-        pipeline, job = selection.pipeline, selection.job
-        if self.options.partition_keys is not None:
-            if job is None:
-                raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
-            self._steps_for_keys(job.name)
-        known = {name for name in pipeline.datasets() if name in self.catalog}
-        if job:  # where a part of it runs, an earlier run has made the rest
-            known |= job.pipeline.all_outputs()
-        if job and PARENT_RUN_ID_TAG in self.tags:  # that run has stored what is in no file
-            known.update(name for step in job.steps for name in step.outputs)
-        for name in pipeline.datasets():
-            self.get_dataset(name)
-        names = filterfalse(is_parameter, pipeline.datasets())
-        for name in partitioned_in(map(kedro_door.strip_transcoding, names), self.plan.datasets):
-            kedro_door.unwrap_cached(self.dataset(name)).refuse_other_versions()
-        if missing := pipeline.inputs() - known:
-            raise ValueError(
-                f"Pipeline input(s) {missing} not found in the {type(self.catalog).__name__}"
-            )
-
     def pack_state(
         self, changes: run_state.HookChanges
     ) -> tuple[dict[run_state.Place, bytes], dict[run_state.Place, str]]:
@@ -224,7 +200,7 @@ class KedroRun:
     def why_skipped(self, step: StepPlan, job_name: str, nodes: Nodes) -> str:
         """Why a step does not run, of whose nodes some may be left out."""
         limited = self.options.partition_keys is not None
-        if limited and step.name not in self._steps_for_keys(job_name):
+        if limited and step.name not in self.steps_of_keys(job_name):
             return "The partitions of this step are not among those of the run."
         if step.nodes and not nodes:
             return "only_missing_outputs: what this step makes is there, or is not needed."
