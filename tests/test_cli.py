@@ -85,6 +85,9 @@ Assets
   prepare_to_show__assets  prepare, first.train, show  raw -> model
 
 Assets made elsewhere: raw
+
+Nodes in no asset: show
+  Run a job that has them, or give what they make a catalog entry.
 """
 
 
@@ -256,6 +259,7 @@ def test_plan_as_json_has_the_steps_the_nodes_and_the_datasets(
     (group,) = jobs["together"]["groups"]
     assert group["nodes"] == ["prepare", "first.train"]
     assert [(one["key"], one["dependencies"]) for one in plan["assets"]] == [(["model"], ["raw"])]
+    assert plan["nodes_in_no_asset"] == ["show"]
     kinds = {name: dataset["kind"] for name, dataset in plan["datasets"].items()}
     assert kinds == {"raw": "persisted", "clean": "transient", "model": "persisted"}
 

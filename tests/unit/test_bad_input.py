@@ -639,3 +639,30 @@ clean:
     )
     (mistake,) = mistakes(project)
     assert "jobs.all.only_missing_outputs: a run of this job makes one partition" in mistake
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        (["etl", "ml"], "etl, or pipeline_names: [etl, ml] for several in one job."),
+        (["etl"], "etl."),
+    ],
+)
+def test_a_project_without_a_default_pipeline_is_told_what_to_write(
+    tmp_path: Path, names: list[str], advice: str
+) -> None:
+    project = make_project(
+        tmp_path / "project",
+        pipelines=PIPELINES.partition("    return {")[0]
+        + f"    return dict.fromkeys({names}, default)\n",
+        catalog=CATALOG,
+        dagster="jobs: {all: {pipeline: {}}}",
+        package=f"only_{'_'.join(names)}",  # a process imports a package once
+    )
+    (mistake,) = mistakes(project)
+    assert mistake == (
+        "conf/base/dagster.yml: jobs.all.pipeline.pipeline_name: pipeline '__default__' is not "
+        f"registered. Allowed: {', '.join(map(repr, names))}. Write pipeline_name: {advice}"
+    )
+    write(project, "conf/base/dagster.yml", "jobs: {all: {pipeline: {pipeline_name: etl}}}")
+    assert set(KedroProjectTranslator(project.path).plan.jobs) == {"all"}

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from .model import JobPlan, ProjectPlan, StepPlan, StepSettings
 from .preflight import preflight
 
+RUN_THEM = "Run a job that has them, or give what they make a catalog entry."
+
 
 def describe(plan: ProjectPlan) -> str:
     """Write a plan for people: its jobs with their steps, and who makes which asset."""
@@ -20,6 +22,8 @@ def describe(plan: ProjectPlan) -> str:
     ]
     if plan.external:
         lines += ["", f"Assets made elsewhere: {', '.join(plan.external)}"]
+    if left := plan.nodes_in_no_asset:
+        lines += ["", f"Nodes in no asset: {', '.join(left)}", f"  {RUN_THEM}"]
     if warnings := list(preflight(plan)):
         lines += ["", "Warnings", *(f"  {warning}" for warning in warnings)]
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
-from ..errors import KeyPath
+from ..errors import KeyPath, did_you_mean
 from ..read.dagster_yml import ExecutorOptions, JobOptions, KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
@@ -108,6 +108,13 @@ def _select_pipelines(project: KedroProject, mistakes: Mistakes) -> dict[str, Pi
             message = f"pipeline {name!r} is not registered"
             if failure := failed_import(name, project.import_failures):
                 mistakes.add((*place, key), f"{message}: {failure}")
+            elif name == "__default__" and project.pipelines:
+                there = sorted(project.pipelines)[:20]
+                advice = f"Write pipeline_name: {there[0]}"
+                if len(there) > 1:
+                    advice += f", or pipeline_names: [{', '.join(there)}] for several in one job"
+                allowed = did_you_mean(name, project.pipelines)
+                mistakes.add((*place, key), f"{message}. {allowed} {advice}.")
             else:
                 mistakes.add((*place, key), f"{message}.", name, project.pipelines)
         if len(mistakes) == before:

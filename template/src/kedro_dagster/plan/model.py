@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -301,12 +302,21 @@ class ProjectPlan:
         """The nodes that must run again before some steps whose transient inputs are lost."""
         steps = tuple(steps)
         own = {node for step in steps for node in step.nodes}
-        transient = frozenset(
-            name for name, dataset in self.datasets.items() if not dataset.persisted
-        )
-        lost = {name for step in steps for name in step.inputs if name in transient}
+        lost = {name for step in steps for name in step.inputs if name in self._transient}
         others = [node for node in job.pipeline.nodes if node not in own]
-        return nodes_making(others, lost, transient)
+        return nodes_making(others, lost, self._transient)
+
+    @property
+    def nodes_in_no_asset(self) -> list[str]:
+        """The nodes that no asset needs, so that only jobs run them."""
+        pipelines = [job.pipeline.nodes for job in self.jobs.values()]
+        made = {name for step in self.asset_steps.values() for name in step.upstream}
+        needed = {*chain(*(nodes_making(one, {*made}, self._transient) for one in pipelines))}
+        return list(dict.fromkeys(one.name for one in chain(*pipelines) if one not in needed))
+
+    @functools.cached_property
+    def _transient(self) -> frozenset[str]:
+        return frozenset(name for name, one in self.datasets.items() if not one.persisted)
 
 
 def is_parameter(name: str) -> bool:

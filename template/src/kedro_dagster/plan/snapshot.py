@@ -31,6 +31,7 @@ def snapshot(plan: ProjectPlan) -> dict[str, Any]:
         },
         "jobs": [_job(job) for job in plan.jobs.values()],
         "assets": [one for step in plan.asset_steps.values() for one in _assets(plan, step)],
+        "nodes_in_no_asset": plan.nodes_in_no_asset,
         "nodes": [_node(node) for node in nodes.values()],
         "datasets": {name: _dataset(dataset) for name, dataset in sorted(plan.datasets.items())},
         "parameters": sorted({*names} - {"parameters"}),

@@ -17,7 +17,9 @@ from kedro.runner import SequentialRunner
 from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume, with_missing_outputs
 from ..errors import RunConfigError, StepFailedError, while_handled
+from ..plan.describe import RUN_THEM
 from ..plan.model import ProjectPlan, is_parameter, partitioned_in
+from ..plan.preflight import SHOWN
 from ..plan.runners import NOT_FOR_PARTITIONS, is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
 from . import mlflow_run, viz_status
@@ -88,6 +90,21 @@ class PipelineHooks:
             runner_log.info("Asynchronous mode is enabled for loading and saving data.")
         if run.single_process:
             run.release = Release(self.running)
+
+    def warn_of_nodes_in_no_asset(self) -> None:
+        """Say what a run of all assets leaves out."""
+        plan = self.run.plan
+        all_assets = {name for step in plan.asset_steps.values() for name in step.upstream}
+        if self.selection.job or not all_assets.issubset(self.selection.assets):
+            return
+        if left := plan.nodes_in_no_asset:
+            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+            logger.warning(
+                "This run makes all assets. Nodes in no asset do not run: %s%s. %s",
+                ", ".join(left[:SHOWN]),
+                more,
+                RUN_THEM,
+            )
 
     def end(self) -> None:
         """Call the last hook of the run: which one depends on how it went."""
@@ -202,6 +219,7 @@ def pipeline_hooks(
             join_mlflow(run, instance, dagster_run_id)
         else:
             open_hooks(instance, dagster_run_id, hooks.before_pipeline_run())
+            hooks.warn_of_nodes_in_no_asset()
     try:
         check_partitions(run.plan, selection, instance, dagster_run_id)
         with event_log(log, instance):
