@@ -93,7 +93,7 @@ def processes(project: Project, *command: str) -> tuple[int, int, int]:
 @pytest.mark.slow
 def test_it_is_that_of_dagster_yml_and_jobs_keep_theirs(project: Project) -> None:
     module = ("-m", "shop.definitions")
-    worker, *nodes = processes(project, "asset", "materialize", "--select", "*", *module)
+    worker, *nodes = processes(project, "job", "execute", "-j", "__ASSET_JOB", *module)
     assert nodes == [worker, worker]
     worker, *nodes = processes(project, "job", "execute", "-j", "all", *module)
     assert worker not in nodes
@@ -101,9 +101,8 @@ def test_it_is_that_of_dagster_yml_and_jobs_keep_theirs(project: Project) -> Non
 
 @pytest.mark.slow
 def test_one_that_the_project_merges_in_wins_and_has_the_hooks_around_it(project: Project) -> None:
-    worker, *nodes = processes(
-        project, "asset", "materialize", "--select", "*", "-m", "shop.merged"
-    )
+    merged = ("-m", "shop.merged")
+    worker, *nodes = processes(project, "job", "execute", "-j", "__ASSET_JOB", *merged)
     assert worker not in nodes
 
 

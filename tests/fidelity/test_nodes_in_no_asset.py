@@ -9,7 +9,7 @@ import pytest
 
 from kedro_dagster import KedroProjectTranslator
 from kedro_dagster.plan.describe import RUN_THEM, describe
-from projects import Project, make_project
+from projects import OMEGACONF, Project, make_project
 
 pytestmark = pytest.mark.xdist_group("nodes_in_no_asset")
 
@@ -77,14 +77,15 @@ def test_the_plan_lists_them(project: Project) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("env", ["base", "one"])
 def test_a_run_of_all_assets_says_it_once(project: Project, env: str) -> None:
-    materialize = ("-m", "dagster", "asset", "materialize", "-m", "shop.definitions", "--select")
-    run = project.run(*materialize, "*", KEDRO_ENV=env)
+    job = ("-j", "__ASSET_JOB", "-m", "shop.definitions")
+    run = project.run("-m", "dagster", "job", "execute", *job, KEDRO_ENV=env)
     shown = [line for line in run.stderr.splitlines() if "Nodes in no asset" in line]
     told = [line for line in shown if " - WARNING - " in line and line.endswith(WARNING)]
     assert len(told) == 1, run.stderr
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(OMEGACONF < (2, 4), reason="its ANTLR cannot read Dagster's selections")
 def test_runs_of_some_assets_or_of_jobs_do_not(project: Project) -> None:
     module = ("-m", "shop.definitions")
     some = project.run("-m", "dagster", "asset", "materialize", "--select", "first", *module)

@@ -15,7 +15,7 @@ from kedro_dagster import CatalogTranslator, KedroProjectTranslator
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.asset_words import asset_said
 from kedro_dagster.plan.model import DatasetKind, DatasetPlan
-from projects import Project, make_project
+from projects import OMEGACONF, Project, make_project
 from unit.test_plan import plan_of
 
 PIPELINES = """\
@@ -174,8 +174,9 @@ def test_an_entry_with_dagsters_words_runs_and_is_tried_again(
     process = copy.execute(job)
     assert "once - STEP_UP_FOR_RETRY" in process.stderr
     assert [(copy.path / "data" / name).read_text() for name in ("eu.json", "us.json")] == wanted
-    module = ("-m", "shop.definitions")
-    copy.run("-m", "dagster", "asset", "materialize", "--select", "us/total", *module)
+    if OMEGACONF >= (2, 4):  # before, its ANTLR cannot read Dagster's selections
+        module = ("-m", "shop.definitions")
+        copy.run("-m", "dagster", "asset", "materialize", "--select", "us/total", *module)
 
 
 def mistakes(words: Any, *more: Mapping[str, Any]) -> list[str]:
