@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -458,7 +459,8 @@ class Driver:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps([function, arguments, environment]), file=self.process.stdin, flush=True)
-        return int(self.process.stdout.readline())
+        # Among what the project logs
+        return next(int(line) for line in self.process.stdout if re.fullmatch(r"-?\d+\n", line))
 
     @property
     def output(self) -> str:
