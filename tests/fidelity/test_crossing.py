@@ -210,7 +210,7 @@ def test_jobs_that_pass_values_between_processes_are_told_before_any_run(copy: P
     assert "'table' (copy_mode: assign does not survive it)" in plan
     loaded = copy.execute("in_process")
     printed = " ".join((loaded.stdout + loaded.stderr).split())
-    assert printed.count("Job 'apart': ephemeral datasets") == 1
+    assert printed.count("Job 'apart': ephemeral") == 1
     assert "Job 'together'" not in printed
 
 
