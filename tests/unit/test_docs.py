@@ -17,7 +17,7 @@ from kedro.io.core import parse_dataset_definition
 from kedro_dagster.cli import cli
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
-from projects import REPOSITORY
+from projects import KEDRO, REPOSITORY
 
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
@@ -96,6 +96,7 @@ def commands() -> list[tuple[str, list[str]]]:
     return [(name, words) for name, words in lines if words]
 
 
+@pytest.mark.skipif(KEDRO < (1, 7), reason="the documentation names the options of the newest")
 @pytest.mark.parametrize("words", [pytest.param(words, id=name) for name, words in commands()])
 def test_commands_exist_with_their_options(words: list[str]) -> None:
     program, *rest = [word for word in words if "=" not in word or word.startswith("-")]
