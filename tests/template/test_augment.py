@@ -20,7 +20,8 @@ from projects import HELPER, Project
 from template.existing import copier, hashes, kedro_new, write_files, write_project
 
 HELPER_FILES = {
-    f"src/kedro_dagster/{file.relative_to(HELPER).as_posix()}" for file in HELPER.rglob("*.py")
+    f"src/kedro_dagster/{file.relative_to(HELPER).as_posix()}"
+    for file in (*HELPER.rglob("*.py"), *HELPER.glob("*.json"))
 }
 ANSWERS = ".copier-answers.yml"
 
@@ -220,6 +221,7 @@ def test_adds_what_is_missing_and_changes_nothing(
 # projects too: `added_files` in includes/values.yml names it.
 NEW_ONLY = (
     ".gitignore",
+    "AGENTS.md",
     "README.md",
     "conf/base/catalog.yml",
     "conf/base/parameters.yml",
