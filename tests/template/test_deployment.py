@@ -240,5 +240,6 @@ def test_kubernetes_and_compose_have_the_same_limits(render: Render) -> None:
             }
         return [in_snake_case(item) for item in value] if isinstance(value, list) else value
 
-    assert in_snake_case(values["concurrency"]) == {"enabled": True, **instance["concurrency"]}
+    ours = in_snake_case(instance["concurrency"])
+    assert in_snake_case(values["concurrency"]) == {"enabled": True, **ours}
     assert in_snake_case(values["dagsterDaemon"]["runRetries"]) == instance["run_retries"]
