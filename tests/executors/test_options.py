@@ -10,7 +10,7 @@ import pytest
 from kedro_dagster import KedroProjectTranslator
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.read.dagster_yml import ExecutorOptions
-from kedro_dagster.render.jobs import executor_definition
+from kedro_dagster.render.jobs import configured_executor
 from projects import make_project
 
 PIPELINES = """
@@ -48,12 +48,12 @@ def test_an_executor_has_a_name_with_and_without_executor_behind_it(
     name: str, definition: str
 ) -> None:
     for written in (name, f"{name}_executor"):
-        assert executor_definition(ExecutorOptions.model_validate(written)).name == definition
+        assert configured_executor(ExecutorOptions.model_validate(written)).name == definition
 
 
 def test_an_executor_is_found_by_its_dotted_path() -> None:
     options = ExecutorOptions.model_validate("dagster_celery.executor.celery_executor")
-    assert executor_definition(options).name == "celery"
+    assert configured_executor(options).name == "celery"
 
 
 def test_a_project_is_told_where_a_variable_cannot_stand_and_not_that_it_is_missing(

@@ -165,10 +165,11 @@ def executor_definition(
     if options is None:
         return with_kedro_hooks(dg.multi_or_in_process_executor, plan)
     max_steps = options.max_steps_per_worker or float("inf")
-    return with_kedro_hooks(_configured(options), plan, max_steps)
+    return with_kedro_hooks(configured_executor(options), plan, max_steps)
 
 
-def _configured(options: ExecutorOptions) -> dg.ExecutorDefinition:
+def configured_executor(options: ExecutorOptions) -> dg.ExecutorDefinition:
+    """Find an executor of ``dagster.yml`` and give it its options."""
     definition = import_executor(options.kind)
 
     def options_of_run(_: Any) -> Mapping[str, Any]:
