@@ -115,6 +115,9 @@ class LenientOmegaConf(OmegaConf):
             return OmegaConf.to_container(cfg, resolve=resolve, **options)
 
 
+_INNERMOST = r"\$\{([^{}]*)\}"
+
+
 def _fill_in(config: Any, raw: Any) -> None:
     """Put the text of an interpolation where it cannot be resolved: ``<secret:TOKEN>``."""
     for key, value in raw.items() if isinstance(raw, dict) else enumerate(raw):
@@ -124,6 +127,7 @@ def _fill_in(config: Any, raw: Any) -> None:
             try:
                 config[key]
             except InterpolationResolutionError:
-                while value != (value := re.sub(r"\$\{([^{}]*)\}", r"<\1>", value)):
-                    pass  # from the innermost outwards
-                config[key] = value
+                text = value
+                while re.search(_INNERMOST, text):
+                    text = re.sub(_INNERMOST, r"<\1>", text)
+                config[key] = text

@@ -58,6 +58,7 @@ class Verdicts:
         self._said: deque[tuple[str, str, Exception | None]] = deque()
         self.columns: dict[str, Columns] = {}  # of tables that were loaded
         self._here = threading.local()  # a thread saves one dataset at a time
+        self.wanted = any(dataset.check for dataset in run.plan.datasets.values())
 
     @contextmanager
     def listening(self, variant: str, mode: str, value: Any = None) -> Iterator[None]:
@@ -99,7 +100,8 @@ class Verdicts:
             variant, mode, error = self._said.popleft()
             latest[variant] = mode, error
         found: dict[str, list[Verdict]] = {}
-        for dataset in self._run.plan.datasets.values():
+        datasets, names = self._run.plan.datasets, set(map(strip_transcoding, latest))
+        for dataset in (datasets[name] for name in sorted(names & datasets.keys())):
             for validator in dataset.check.validators if dataset.check else ():
                 if validator.variant in latest:
                     mode, error = latest[validator.variant]

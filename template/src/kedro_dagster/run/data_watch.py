@@ -32,8 +32,7 @@ class _Watched:
 @contextmanager
 def watching(run: KedroRun) -> Iterator[None]:
     """Look at what nodes, and hooks around them, load and save through the catalog."""
-    checked = any(dataset.check for dataset in run.plan.datasets.values())
-    if not (run.plan.facts.enabled or checked):
+    if not (run.plan.facts.enabled or run.verdicts.wanted):
         yield
         return
     catalog, facts, verdicts = run.catalog, run.facts, run.verdicts
