@@ -82,7 +82,8 @@ class Drill:
         wait(lambda: len(self.runs(SCHEDULE_NAME_TAG)) >= 2 or None, "two ticks")
         self.server.stop_schedule(schedule)
         wait(lambda: self.status_of(backfill) != "REQUESTED" or None, "the backfill")
-        assert self.status_of(backfill) == "COMPLETED_SUCCESS", self.deployment.log("daemon").read_text()
+        log = self.deployment.log("daemon").read_text()
+        assert self.status_of(backfill) == "COMPLETED_SUCCESS", log
         self.wait_for_all()
         self.crash()
         wait(lambda: self.hooks().count("on_pipeline_error") == 2 or None, "the sensor")
