@@ -26,9 +26,8 @@ from .names import identifier, with_digest
 from .partitions import driving_dataset
 
 RUN_THEM = (
-    "Run a job that has them, or give what they make a catalog entry. Or write in dagster.yml "
-    "'assets: {side_effects: true}', which makes assets of those that nothing follows; or "
-    "'{from_hooks: true}', if hooks put what they make into the catalog."
+    "Run a job that has them, give what they make a catalog entry, or write in dagster.yml "
+    "assets: {side_effects: true}; for what hooks put into the catalog, {from_hooks: true}."
 )
 
 
