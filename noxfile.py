@@ -175,9 +175,13 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def schema(session: nox.Session) -> None:
-    """Write the JSON schema of dagster.yml anew; it knows the options of all executors."""
+    """Write the JSON schema of dagster.yml anew, and docs/reference.md, which shows it.
+
+    The schema knows the options of all executors.
+    """
     install_groups(session, "executors")
-    session.run("python", "helpers/schema.py", env={"PYTHONPATH": "template/src"})
+    for script in ("schema.py", "reference.py"):
+        session.run("python", f"helpers/{script}", env={"PYTHONPATH": "template/src"})
 
 
 @nox.session
