@@ -30,7 +30,8 @@ NAMED = {
 INTRODUCTION = """\
 # Reference
 
-Made from the source by `nox -s schema`: do not edit this page.
+Each key of `dagster.yml`, and each public class and function. It is made from the source by
+`nox -s schema`: do not edit this page.
 
 ## dagster.yml
 
