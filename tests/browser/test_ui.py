@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from live.server import Server, serve
-from projects import Project
+from projects import KEDRO, Project
 
 playwright = pytest.importorskip("playwright.sync_api", reason="session browser installs it")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -132,3 +132,34 @@ def test_a_run_with_a_changed_parameter(server: Server, page: Any, picture: Pict
     picture("run")
     run = server.run(page.url.rpartition("/")[2].partition("?")[0])
     assert "#ff0000" in run.config
+
+
+VALIDATOR = """
+def no_frost(weather):
+    frost = weather[weather["temperature_c"] <= 0]
+    if len(frost):
+        raise ValueError(f"{len(frost)} days are of frost or have no temperature")
+    raise ValueError("The coldest day has {} degrees".format(weather["temperature_c"].min()))
+"""
+RELOAD = """
+mutation ($name: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $name) {
+    ... on WorkspaceLocationEntry { locationOrLoadError { __typename } }
+  }
+}"""
+
+
+@pytest.mark.skipif(KEDRO < (1, 6), reason="this Kedro has no validators")
+def test_a_check_fails(server: Server, page: Any, picture: Picture) -> None:
+    """Last, since it gives the project a validator: of a dataset that no node makes."""
+    project = server.project
+    (project.path / "src" / project.package / "schemas.py").write_text(VALIDATOR)
+    file = project.path / "conf" / "base" / "catalog.yml"
+    entries = yaml.safe_load(file.read_text())
+    entries["weather"]["validator"] = {"class": f"{project.package}.schemas.no_frost"}
+    file.write_text(yaml.safe_dump(entries))
+    server.query(RELOAD, name=f"{project.package}.definitions")
+    page.goto(f"{server.url}/assets/weather?view=checks")
+    page.get_by_role("button", name="Execute").first.click()
+    page.get_by_text("Failed").first.wait_for(timeout=90_000)
+    picture("check")
