@@ -169,9 +169,17 @@ class JobOptions(Options):
     The executor, the schedule and the loggers are given by name or in place. By default each node
     is a step, static partitions fan out, and of other partitions a run takes one; with
     ``partitions: all``, each node runs once with all of them, as ``kedro run`` does.
+
+    With ``target: assets`` it makes the assets of the pipeline, or those that ``select`` chooses.
     """
 
-    pipeline: PipelineOptions
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["pipeline"]}, {"required": ["select"]}]}
+    )
+
+    pipeline: PipelineOptions = Field(default_factory=PipelineOptions)
+    target: Literal["ops", "assets"] = "ops"
+    select: values.AssetSelection | None = None
     executor: ExecutorReference | None = None
     schedule: ScheduleReference | None = None
     loggers: list[LoggerReference] = Field(default_factory=list)
@@ -189,6 +197,11 @@ class JobOptions(Options):
         if "when_busy" in self.model_fields_set and self.max_concurrent_runs is None:
             raise ValueError("when_busy: give max_concurrent_runs too, which says when it is so.")
         return self
+
+    @property
+    def names_pipeline(self) -> bool:
+        """Whether it says which pipeline it is of, rather than to select from all assets."""
+        return "pipeline" in self.model_fields_set
 
 
 class RetryOptions(Options):
