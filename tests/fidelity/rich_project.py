@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from projects import KEDRO, Project, make_project
+from projects import KEDRO, OMEGACONF, Project, make_project
 
 TOKEN = "s3cret"  # noqa: S105
 RUN_ID = "run_id" if KEDRO >= (1, 3) else "session_id"
@@ -426,7 +426,7 @@ def make_rich_project(path: Path) -> Project:
         dagster={
             "executors": {"multiprocess": {"multiprocess": {"max_concurrent": 2}}},
             "jobs": {
-                "selected": SELECTED,
+                **({"selected": SELECTED} if OMEGACONF >= (2, 4) else {}),
                 **{
                     name: {"pipeline": {"pipeline_name": "__default__"}, **options}
                     for name, options in JOBS.items()

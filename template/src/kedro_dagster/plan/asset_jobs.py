@@ -29,13 +29,10 @@ _NO_PLACE: Mapping[str, str] = {
 
 def check_target(job: str, options: JobOptions, mistakes: Mistakes) -> None:
     """Look for keys of a job that do not go with its target."""
-    place, selects = ("jobs", job), options.select is not None
-    if options.target == "ops" and selects:
+    place = ("jobs", job)
+    if options.target == "ops" and options.select is not None:
         message = f"{options.select!r} chooses assets. Write 'target: assets' too."
         mistakes.add((*place, "select"), message)
-    elif not (options.names_pipeline or selects):
-        other = ", or 'select'" if options.target == "assets" else ""
-        mistakes.add((*place, "pipeline"), f"this key is required{other}.")
     for key, why in _NO_PLACE.items() if options.target == "assets" else ():
         value = getattr(options, key)
         if value and value != "per_run":
@@ -110,13 +107,12 @@ def check_assets(
 def _nodes_of_others(job: JobPlan, pipeline: Pipeline) -> Iterator[str]:
     own = set(map(id, pipeline.nodes))
     for step in job.steps:
-        for node in step.nodes:
-            if id(node) not in own:
-                yield (
-                    f"{' and '.join(map(repr, step.outputs))} would be made with node "
-                    f"{node.name!r}, as in a larger pipeline, and this one has no such node. Take "
-                    "it in, or leave out 'target'."
-                )
+        if others := [node.name for node in step.nodes if id(node) not in own]:
+            yield (
+                f"{' and '.join(map(repr, step.outputs))} would be made as in a larger pipeline, "
+                f"with what this one does not have: {', '.join(others)}. Take that in, or leave "
+                "out 'target'."
+            )
 
 
 def _nodes_in_no_asset(job: JobPlan, pipeline: Pipeline) -> Iterator[str]:

@@ -109,8 +109,8 @@ def _select_pipelines(project: KedroProject, mistakes: Mistakes) -> dict[str, Pi
     """The filtered pipelines of all jobs but those with a mistake."""
     selected = {}
     for job, options in project.config.jobs.items():
-        check_target(job, options, mistakes)
         before, names = len(mistakes), options.pipeline.names
+        check_target(job, options, mistakes)
         key = "pipeline_names" if options.pipeline.pipeline_names else "pipeline_name"
         place = ("jobs", job, "pipeline")
         for name in names:

@@ -60,7 +60,7 @@ class AdHocJob:
 
     def added_to(self, config: KedroDagsterConfig) -> KedroDagsterConfig:
         """Put the job in ``dagster.yml``, or in the place of the one it changes."""
-        job = config.jobs.get(self.name) or JobOptions(pipeline=PipelineOptions())
+        job = config.jobs.get(self.name) or JobOptions.model_validate({"pipeline": {}})
         changes: dict[str, Any] = dict(self.pipeline)
         if "pipeline_names" in changes:
             changes["pipeline_name"] = None

@@ -12,8 +12,11 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 
 from . import values
 
@@ -177,9 +180,9 @@ class JobOptions(Options):
         json_schema_extra={"anyOf": [{"required": ["pipeline"]}, {"required": ["select"]}]}
     )
 
-    pipeline: PipelineOptions = Field(default_factory=PipelineOptions)
     target: Literal["ops", "assets"] = "ops"
     select: values.AssetSelection | None = None
+    pipeline: PipelineOptions = Field(default_factory=PipelineOptions, validate_default=True)
     executor: ExecutorReference | None = None
     schedule: ScheduleReference | None = None
     loggers: list[LoggerReference] = Field(default_factory=list)
@@ -191,6 +194,13 @@ class JobOptions(Options):
     only_missing_outputs: bool = False
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("pipeline", mode="before")
+    @classmethod
+    def _or_select(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, PipelineOptions) and info.data.get("select", "wrong") is None:
+            raise PydanticKnownError("missing")  # the file has none: there, it is a mapping
+        return value
 
     @model_validator(mode="after")
     def _busy_at_how_many(self) -> JobOptions:
