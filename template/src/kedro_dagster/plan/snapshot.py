@@ -48,6 +48,9 @@ def _job(job: JobPlan) -> dict[str, Any]:
     filters = {key: values for key, values in job.options.filters.items() if values}
     return {
         "name": job.name,
+        "target": "assets" if job.assets else "ops",
+        "select": job.select,
+        "assets": list(job.assets),
         "pipeline_names": job.options.names,
         "filters": filters,
         "inputs": sorted(job.pipeline.inputs()),
