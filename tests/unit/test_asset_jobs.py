@@ -320,8 +320,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"pipeline": {}, "target": "assets"},
         (
             "target: nodes that no asset needs would not run: show. Give what they make a catalog "
-            "entry, leave them out of the pipeline, or leave out 'target', with which each node "
-            "is a step."
+            "entry, write 'assets: {side_effects: true}', leave them out of the pipeline, or leave "
+            "out 'target', without which each node is a step."
         ),
     ),
     "no asset": (
