@@ -368,6 +368,59 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
                 "you mean 'preload_modules'?"
             ),
         ),
+        # Job factories
+        (
+            "jobs: {'{a}_job': {pipeline: {node_namespaces: '{b}'}}}",
+            (
+                "jobs.{a}_job: {a} stands for nothing: it is not in pipeline_name, pipeline_names, "
+                "node_namespaces or tags of its pipeline. Allowed: 'b'."
+            ),
+        ),
+        (
+            "jobs: {'{name}': {pipeline: {tags: '{name}'}, tags: {x: 'is {nam}'}}}",
+            (
+                "jobs.{name}.tags.x: {nam} stands for nothing: it is not in pipeline_name, "
+                "pipeline_names, node_namespaces or tags of its pipeline. Did you mean 'name'?"
+            ),
+        ),
+        (
+            "jobs: {'{name}': {pipeline: {pipeline_name: 'learn{name}s'}}}",
+            (
+                "jobs.{name}.pipeline.pipeline_name: 'learn{name}s' matches nothing. Did you mean "
+                "'learning'?"
+            ),
+        ),
+        (
+            "jobs: {'{a}': {pipeline: {node_namespaces: '{a}.{b}'}}}",
+            (
+                "jobs.{a}.pipeline.node_namespaces: '{a}.{b}' matches nothing. There is none to "
+                "choose from."
+            ),
+        ),
+        (
+            "jobs: {'{a}': {pipeline: {pipeline_name: lerning, tags: '{a}'}}}",
+            "jobs.{a}.pipeline: pipeline 'lerning' is not registered. Did you mean 'learning'?",
+        ),
+        (
+            "jobs: {'{a}': {pipeline: {tags: '{a}'}}, 'l{c}': {pipeline: {tags: 'l{c}'}}}",
+            "jobs.l{c}: it gives job 'learn', and so does '{a}'. Change one of these names.",
+        ),
+        (
+            "jobs: {'{a}': {pipeline: {tags: ['{a}', '{b}']}}}",
+            ("jobs.{a}: it gives job 'learn' twice: write all of its placeholders in its name."),
+        ),
+        ("jobs: {'{a}': {}}", "jobs.{a}: write a 'pipeline' whose names have its placeholders."),
+        (
+            "jobs: {'{a}-x': {pipeline: {tags: 'l{a}'}}}",
+            f"jobs.{{a}}-x: 'earn-x' {NOT_A_NAME}",
+        ),
+        (  # of two jobs, once
+            "jobs: {'{a}': {pipeline: {tags: '{a}'}, schedule: daily}}",
+            (
+                "jobs.{a}.schedule: 'daily' is not defined in 'schedules'. There is none to choose "
+                "from."
+            ),
+        ),
         # Nodes
         (
             f"nodes: {{clean_nod: {{pool: a}}}}\n{JOB}",

@@ -38,6 +38,8 @@ def _options(job: JobPlan) -> Iterator[str]:
         yield f"schedule {job.schedule.name}"
     if job.max_concurrent_runs:
         yield f"max_concurrent_runs {job.max_concurrent_runs}, when busy {job.when_busy}"
+    if job.pattern:
+        yield f"from {job.pattern!r}"
     yield f"{len(job.steps)} step{'' if len(job.steps) == 1 else 's'}"
 
 

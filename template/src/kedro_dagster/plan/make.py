@@ -18,12 +18,13 @@ from ..read.registry import failed_import
 from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
-from .model import AssetStepPlan, JobPlan, ProjectPlan, SchedulePlan
+from .model import AssetStepPlan, JobPlan, ProjectPlan
 from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
 from .runners import NOT_FOR_PARTITIONS, check_runner
+from .starts import SchedulePlan
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 
@@ -206,6 +207,7 @@ def _plan_jobs(
             tags={**options.tags, **_queue_tag(name, options)},
             max_concurrent_runs=options.max_concurrent_runs,
             when_busy=options.when_busy,
+            pattern=project.job_patterns.get(name),
         )
     return jobs
 

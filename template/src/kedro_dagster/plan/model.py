@@ -22,6 +22,7 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
+from .starts import SchedulePlan
 from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
@@ -145,14 +146,6 @@ class StepPlan:
 
 
 @dataclass(frozen=True)
-class SchedulePlan:
-    """When a job runs by itself, and what the schedule is called in Dagster."""
-
-    name: str
-    options: dagster_yml.ScheduleOptions
-
-
-@dataclass(frozen=True)
 class JobPlan:
     """A job: the steps of a filtered pipeline.
 
@@ -172,6 +165,7 @@ class JobPlan:
         tags: Dagster tags of its runs.
         max_concurrent_runs: How many of its runs may go on at a time.
         when_busy: What becomes of another run: ``queue`` or ``skip``.
+        pattern: The job factory that gives it, if one does.
     """
 
     name: str
@@ -189,6 +183,7 @@ class JobPlan:
     tags: Mapping[str, str] = field(default_factory=dict)
     max_concurrent_runs: int | None = None
     when_busy: str = "queue"
+    pattern: str | None = None
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:

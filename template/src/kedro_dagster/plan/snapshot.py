@@ -43,6 +43,7 @@ def _job(job: JobPlan) -> dict[str, Any]:
     filters = {key: values for key, values in job.options.filters.items() if values}
     return {
         "name": job.name,
+        "factory": job.pattern,
         "pipeline_names": job.options.names,
         "filters": filters,
         "inputs": sorted(job.pipeline.inputs()),
