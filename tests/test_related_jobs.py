@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -31,6 +34,10 @@ PIPELINES = """\
         return {"total": sum(totals)}
 
 
+    def copy(parts):
+        return {key: load() for key, load in parts.items()}
+
+
     def register_pipelines():
         region = Pipeline(
             [
@@ -45,11 +52,23 @@ PIPELINES = """\
         totals = ["eu.total", "us.total"]
         report = Pipeline([node(join, totals, "report", name="join", tags="sums")])
         ingest = sum(regions, Pipeline([]))
-        return {"__default__": ingest + report, "ingest": ingest, "report": report}
+        return {
+            "__default__": ingest + report,
+            "ingest": ingest,
+            "report": report,
+            "copying": Pipeline([node(copy, "parts", "copies", name="copy")]),
+        }
 """
 CATALOG = """\
     "{region}.total": {type: json.JSONDataset, filepath: "data/{region}/total.json"}
     report: {type: json.JSONDataset, filepath: data/report.json}
+    parts: &parts
+      type: kedro_dagster.datasets.DagsterPartitionedDataset
+      path: parts
+      filename_suffix: .json
+      dataset: {type: json.JSONDataset}
+      partition: {type: dagster.StaticPartitionsDefinition, partition_keys: [a, b, c]}
+    copies: {<<: *parts, path: copies}
 """
 DAGSTER = """\
     executors:
@@ -66,6 +85,18 @@ DAGSTER = """\
       "{pipeline}": {pipeline: {pipeline_name: "{pipeline}"}, executor: in_process}
       "of_{pipeline}_{tag}": {pipeline: {pipeline_names: ["re{pipeline}"], tags: ["{tag}"]}}
       report: {pipeline: {pipeline_name: report}, description: written out}
+      joined:
+        pipeline: {pipeline_name: report}
+        executor: in_process
+        after: [us_job, eu_job, copied]
+      fetched: {pipeline: {pipeline_name: copying}, partitions: per_run, executor: in_process}
+      copied:
+        pipeline: {pipeline_name: copying}
+        partitions: per_run
+        executor: in_process
+        after: fetched
+        max_concurrent_runs: 2
+        when_busy: skip
 """
 
 
@@ -78,6 +109,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         catalog=CATALOG,
         parameters={"size": 4},
         dagster=DAGSTER,
+        files={f"parts/{key}.json": json.dumps(key) for key in "abc"},
     )
 
 
@@ -109,11 +141,12 @@ def test_a_factory_gives_a_job_for_each_namespace_pipeline_and_tag(
 ) -> None:
     jobs = translator.plan.jobs
     assert {name: job.pattern for name, job in jobs.items()} == {
-        "report": None,  # which is there by name
+        **dict.fromkeys(("report", "joined", "fetched", "copied")),  # which are there by name
         "eu_job": "{namespace}_job",
         "us_job": "{namespace}_job",
         "us_west": "us_{part}",
         "ingest": "{pipeline}",
+        "copying": "{pipeline}",
         "of_port_sums": "of_{pipeline}_{tag}",
     }
     nodes = {name: {node.name for node in job.pipeline.nodes} for name, job in jobs.items()}
@@ -140,3 +173,73 @@ def test_a_job_of_a_factory_makes_what_kedro_run_makes(project: Project, job: st
     assert data(project) == expected
     project.kedro("dagster", "run", job, "--nodes", "us.west.make,us.west.add")
     assert data(project).keys() == {"us.west/total.json"}
+
+
+@pytest.fixture
+def instance(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.chdir(project.path)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """Runs jobs, and looks at sensors as Dagster's daemon does when one has succeeded."""
+
+    repository: dg.RepositoryDefinition
+    instance: dg.DagsterInstance
+
+    def run(self, job: str, key: str | None = None) -> dg.ExecuteInProcessResult:
+        return self.repository.get_job(job).execute_in_process(
+            instance=self.instance, partition_key=key
+        )
+
+    def look(self, sensor: str, ended: dg.ExecuteInProcessResult) -> Any:
+        context = dg.build_run_status_sensor_context(
+            sensor_name=sensor,
+            dagster_event=ended.get_run_success_event(),
+            dagster_instance=self.instance,
+            dagster_run=ended.dagster_run,
+            partition_key=ended.dagster_run.tags.get("dagster/partition"),
+        )
+        return self.repository.get_sensor_def(sensor)(context)
+
+
+@pytest.fixture
+def daemon(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> Daemon:
+    return Daemon(repository, instance)
+
+
+def test_a_job_starts_when_all_others_have_succeeded_since_its_last_run(daemon: Daemon) -> None:
+    sensor = daemon.repository.get_sensor_def("joined_sensor")
+    assert [one.job_name for one in sensor.targets] == ["joined"]
+    assert sensor.default_status.value == "RUNNING"
+    copied = daemon.run("copied", "a")
+    eu = daemon.run("eu_job")
+    waits = daemon.look("joined_sensor", eu)
+    assert waits.skip_message == "Since the last run of 'joined', none succeeded of: us_job."
+    us = daemon.run("us_job")
+    for ended in (eu, us):  # as when both end before the daemon looks
+        (request,) = daemon.look("joined_sensor", ended)
+        assert request.run_key == f"{us.run_id},{eu.run_id},{copied.run_id}"
+        assert request.partition_key is None
+    time.sleep(1)  # SQLite keeps whole seconds of when a run was made
+    assert daemon.run("joined").success
+    assert daemon.look("joined_sensor", us) is None
+    waits = daemon.look("joined_sensor", daemon.run("us_job"))
+    assert waits.skip_message.endswith("none succeeded of: eu_job, copied.")
+
+
+def test_a_job_takes_the_partition_of_the_one_before(daemon: Daemon) -> None:
+    first = daemon.run("fetched", "b")
+    (request,) = daemon.look("copied_sensor", first)
+    assert (request.partition_key, request.run_key) == ("b", first.run_id)
+    time.sleep(1)
+    assert daemon.run("copied", "b").success
+    assert daemon.look("copied_sensor", first) is None
+    runs = [daemon.run("fetched", key) for key in "cab"]  # as a backfill does
+    requests = daemon.look("copied_sensor", runs[0])
+    assert {one.partition_key: one.run_key for one in requests} == {
+        "c": runs[0].run_id,  # two, since max_concurrent_runs says so
+        "b": runs[2].run_id,
+    }

@@ -24,7 +24,7 @@ from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
 from .runners import NOT_FOR_PARTITIONS, check_runner
-from .starts import SchedulePlan
+from .starts import SchedulePlan, after_of, check_after
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 
@@ -62,6 +62,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     steps = StepPlanner(datasets, options, node_labels(every))
     plans_steps = len(mistakes) == before
     jobs = _plan_jobs(project, pipelines, whole, steps, mistakes, plans_steps=plans_steps)
+    check_after(project.config.jobs, jobs, mistakes)
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
@@ -202,6 +203,7 @@ def _plan_jobs(
             runner=options.runner,
             only_missing_outputs=options.only_missing_outputs,
             schedule=_schedule_of(config, name),
+            after=after_of(name, options),
             loggers=_loggers_of(config, options),
             description=options.description,
             tags={**options.tags, **_queue_tag(name, options)},

@@ -22,7 +22,7 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
-from .starts import SchedulePlan
+from .starts import AfterPlan, SchedulePlan
 from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
@@ -160,6 +160,7 @@ class JobPlan:
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         only_missing_outputs: Whether its runs make what is missing only, as ``kedro run`` can.
         schedule: When it runs by itself.
+        after: After which other jobs it starts by itself.
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
@@ -178,6 +179,7 @@ class JobPlan:
     runner: dagster_yml.RunnerOptions | None = None
     only_missing_outputs: bool = False
     schedule: SchedulePlan | None = None
+    after: AfterPlan | None = None
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
