@@ -181,6 +181,13 @@ def schema(session: nox.Session) -> None:
 
 
 @nox.session
+def manifest(session: nox.Session) -> None:
+    """Write the digests of the vendored files anew, after each change of one."""
+    install_groups(session, "copier")
+    session.run("python", "helpers/manifest.py", env={"PYTHONPATH": "template/src"})
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Check that a version can be released, and tag it: `nox -s release -- 0.1.0`."""
     install_groups(session, "copier")

@@ -11,6 +11,7 @@ import yaml
 from copier import run_copy, run_update
 
 from conftest import git
+from kedro_dagster.commands.diff import MANIFEST
 from template.conftest import FIX, V1, V2, V3
 from template.existing import copier, hashes, write_files, write_project
 
@@ -102,6 +103,7 @@ def test_nothing_but_the_helper_and_the_answers_changes(updated: Updated) -> Non
     changed = {name for name in updated.after if updated.before.get(name) != updated.after[name]}
     assert changed == {
         ANSWERS,
+        f"{HELPER}/{MANIFEST}",
         *(f"{HELPER}/{name}.py" for name in ("arrived", "errors", "utils")),
     }
 
@@ -193,7 +195,11 @@ def test_updates_a_project_in_a_folder_of_a_repository_with_another_answers_file
     after = hashes(tmp_path)
     assert {name for name in after if before.get(name) != after[name]} == {
         f"teams/shop/{name}"
-        for name in (own, *(f"{HELPER}/{name}.py" for name in ("arrived", "errors", "utils")))
+        for name in (
+            own,
+            f"{HELPER}/{MANIFEST}",
+            *(f"{HELPER}/{name}.py" for name in ("arrived", "errors", "utils")),
+        )
     }
     assert set(before) <= set(after)
     assert read_answers(project, own)["_commit"] == V3
