@@ -131,8 +131,8 @@ def mend(project: Path, names: Collection[str]) -> str:
     """The command that gives files back as this release has them, and touches no other."""
     file, _ = _answers(project)
     files = [f"--exclude='!/{IN_PROJECT}/{name}'" for name in names]
-    options = ("--defaults", "--overwrite", "--vcs-ref=:current:", f"--answers-file={file}")
-    return " ".join(("copier recopy", *options, "--exclude='*'", *files))
+    options = ("--defaults", "--overwrite", "--quiet", "--vcs-ref=:current:")
+    return " ".join(("copier recopy", *options, f"--answers-file={file}", "--exclude='*'", *files))
 
 
 def _answers(project: Path) -> tuple[str, dict[str, str]]:
