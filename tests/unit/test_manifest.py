@@ -12,7 +12,7 @@ import pytest
 from kedro_dagster.commands import diff
 from kedro_dagster.commands.diff import MANIFEST, difference, manifest_of, mend
 from kedro_dagster.errors import KedroDagsterError
-from projects import HELPER
+from projects import HELPER, REPOSITORY
 
 ANSWERS = "copier_template: kedro-dagster\n_commit: 1.0.0\n_src_path: {}\n"
 
@@ -81,6 +81,11 @@ def test_a_template_that_cannot_be_asked_is_told(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("shutil.which", lambda _: None)
     assert title(helper).endswith("Copier is not here (pip install copier).")
+
+
+def test_the_documentation_has_the_command_for_all_files(tmp_path: Path) -> None:
+    command = mend(tmp_path, ["**"]).replace(" --answers-file=.copier-answers.yml", "")
+    assert command in (REPOSITORY / "docs" / "updating.md").read_text(encoding="utf-8")
 
 
 def test_dagster_is_not_needed() -> None:
