@@ -78,10 +78,12 @@ class Drill:
         backfill = self.server.backfill(ASSETS, {"execution": {"config": {"in_process": {}}}})
         self.kill_the_process_of_a_run(worker)
         self.kill_the_daemon_twice(backfill)
+        self.replace_the_code_server(backfill)
         wait(lambda: len(self.runs(SCHEDULE_NAME_TAG)) >= 2 or None, "two ticks")
         self.server.stop_schedule(schedule)
-        self.replace_the_code_server()
-        wait(lambda: self.status_of(backfill) == "COMPLETED_SUCCESS" or None, "the backfill")
+        wait(lambda: self.status_of(backfill) != "REQUESTED" or None, "the backfill")
+        log = self.deployment.log("daemon").read_text()
+        assert self.status_of(backfill) == "COMPLETED_SUCCESS", log
         self.wait_for_all()
         self.crash()
         wait(lambda: self.hooks().count("on_pipeline_error") == 2 or None, "the sensor")
@@ -102,8 +104,8 @@ class Drill:
         self.deployment.kill("daemon")
         self.deployment.start("daemon")
 
-    def replace_the_code_server(self) -> None:
-        """Tell it to stop as a run is at work and another one comes."""
+    def replace_the_code_server(self, backfill: str) -> None:
+        """Tell it to stop as a run is at work and another one comes; the backfill is looked at."""
         kept = self.launch_held()
         self.worker_of(kept)
         process = self.deployment.processes["code-server"]
@@ -112,6 +114,11 @@ class Drill:
         wait(self.refused_run, "a run to be refused, and to be queued again")
         self.gate.touch()
         assert process.wait(900) == 0
+        looked = self.evaluations
+        wait(
+            lambda: self.evaluations > looked or self.status_of(backfill) != "REQUESTED" or None,
+            "the backfill to be looked at",
+        )
         self.deployment.start("code-server")
         self.launched.append(kept)
 
@@ -150,6 +157,11 @@ class Drill:
     def wait_for_all(self) -> None:
         """Wait until all runs have ended."""
         wait(lambda: all(run.is_finished for run in self.instance.get_runs()) or None, "all runs")
+
+    @property
+    def evaluations(self) -> int:
+        """How often the daemon has looked at a backfill."""
+        return self.deployment.log("daemon").read_text().count("Evaluating asset backfill")
 
     @property
     def folder(self) -> Path:
