@@ -97,7 +97,7 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def mlflow(session: nox.Session) -> None:
-    """Run the tests with kedro-mlflow and kedro-viz, which no other test is to find installed."""
+    """Run the tests with kedro-mlflow, kedro-viz and Ibis, which no other is to find installed."""
     run_apart(session, "mlflow", "tests/integration")
 
 
