@@ -64,7 +64,9 @@ def test_partitions_with_a_sensor(
     assert len(texts(project.path / totals)) == 3
 
 
-def test_two_projects_in_one_workspace(render: Render, tmp_path: Path) -> None:
+def test_two_projects_in_one_workspace(
+    render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def put(folder: str, package: str) -> Project:
         project = Project(render(example=False, package_name=package), package)
         copy = project.copy(tmp_path / folder / package)
@@ -82,9 +84,8 @@ def test_two_projects_in_one_workspace(render: Render, tmp_path: Path) -> None:
         assert made.keys() == {"report.json", ".gitkeep"}
         assert made == texts(tmp_path / "by_kedro" / report)
 
-    workspace = tmp_path / "by_dagster" / "workspace.yaml"
-    workspace.write_text((EXAMPLES / "two-projects/files/workspace.yaml").read_text())
-    target = WorkspaceFileTarget([str(workspace)])
+    monkeypatch.chdir(tmp_path / "by_dagster")  # by which its paths are
+    target = WorkspaceFileTarget([str(EXAMPLES / "two-projects/files/workspace.yaml")])
     shop, planning = dg.AssetKey(["shop", "report"]), dg.AssetKey(["planning", "report"])
     with (
         dg.DagsterInstance.from_config(str(home)) as instance,
