@@ -138,7 +138,6 @@ def test_the_pod_of_the_example_runs_where_it_says(runs: Mapping[str, Future[Run
 
 def test_the_example_is_one_of_the_sample_project(traced_example: Project, tmp_path: Path) -> None:
     project = traced_example.copy(tmp_path / "project").with_example("pods/files")
-    project.kedro("dagster", "check", TRACE=str(tmp_path / "trace"))
     shown = project.kedro("dagster", "plan", TRACE=str(tmp_path / "trace")).stdout
     assert "Job data_processing (pipeline data_processing, executor k8s" in shown
 
