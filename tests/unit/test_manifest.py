@@ -76,7 +76,7 @@ def test_a_template_that_cannot_be_asked_is_told(
     assert "--answers-file=.copier-answers.own.yml" in mend(project, ["cli.py"])
     told = title(helper)
     assert told.startswith("The template cannot be asked: ")
-    assert "127.0.0.1" in told
+    assert "127.0.0.1" in told or "Unknown switch" in told  # of a Copier without check-update
     assert "secret" not in told
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("shutil.which", lambda _: None)

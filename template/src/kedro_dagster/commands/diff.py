@@ -186,12 +186,15 @@ class _Template:
                 capture_output=True,
                 text=True,
                 timeout=120,
-                check=True,
+                check=False,
             )
-        except subprocess.SubprocessError as error:
-            said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
-            reason = re.sub(r"//[^/\s]+@", "//", said)  # without a password in a URL
-            raise TemplateError(f"The template cannot be asked: {reason.strip()}") from error
+        except subprocess.TimeoutExpired as error:
+            raise TemplateError("The template has not answered within two minutes.") from error
+        if asked.returncode:
+            said = [asked.stdout.partition("\n")[0], *asked.stderr.splitlines()]
+            reason = [line.strip() for line in said if line.strip()][-1]
+            without_password = re.sub(r"//[^/\s]+@", "//", reason)
+            raise TemplateError(f"The template cannot be asked: {without_password}")
         return asked.stdout
 
 
