@@ -97,7 +97,7 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def mlflow(session: nox.Session) -> None:
-    """Run the tests with kedro-mlflow and kedro-viz, which no other test is to find installed."""
+    """Run the tests with kedro-mlflow, kedro-viz and Ibis, which no other is to find installed."""
     run_apart(session, "mlflow", "tests/integration")
 
 
@@ -175,6 +175,13 @@ def schema(session: nox.Session) -> None:
     install_groups(session, "executors")
     for script in ("schema.py", "reference.py"):
         session.run("python", f"helpers/{script}", env={"PYTHONPATH": "template/src"})
+
+
+@nox.session
+def manifest(session: nox.Session) -> None:
+    """Write the digests of the vendored files anew, after each change of one."""
+    install_groups(session, "copier")
+    session.run("python", "helpers/manifest.py", env={"PYTHONPATH": "template/src"})
 
 
 @nox.session

@@ -22,7 +22,7 @@ from projects import KEDRO, REPOSITORY
 
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
 ]
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 SECTIONS = set(KedroDagsterConfig.model_fields)
@@ -118,7 +118,7 @@ def test_commands_exist_with_their_options(words: list[str]) -> None:
                 assert f"def {session}(" in source, f"there is no session {session!r}"
     else:
         known = ("python3", "pip", "copier", "kedro", "git", "cd", "dagster", "dg", "pytest", "uv")
-        assert name in (*known, "dagster-celery", "dask", "docker", "helm", "kubectl"), (
+        assert name in (*known, "cp", "dagster-celery", "dask", "docker", "helm", "kubectl"), (
             f"what is {name!r}?"
         )
 

@@ -12,7 +12,9 @@ from projects import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 CONFIG = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
-PAGES = {page.name for page in DOCS.glob("*.md")}
+PAGES = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+FIRST = {page for page in PAGES if page.count("/") == page.count("examples/README.md")}
+"""All but the single examples."""
 
 
 @pytest.fixture(scope="module")
@@ -32,4 +34,7 @@ def test_llms_txt_links_to_each_page(llms_txt: str) -> None:
 
 def test_the_first_page_links_to_all_others() -> None:
     text = (DOCS / "index.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\]\((.+?\.md)\)", text)) == PAGES - {"index.md"}
+    assert set(re.findall(r"\]\((.+?\.md)\)", text)) == FIRST - {"index.md"}
+    text = (DOCS / "examples" / "README.md").read_text(encoding="utf-8")
+    linked = {f"examples/{name}" for name in re.findall(r"\]\((.+?/README\.md)\)", text)}
+    assert linked == PAGES - FIRST
