@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import runpy
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -33,3 +36,25 @@ def test_llms_txt_links_to_each_page(llms_txt: str) -> None:
 def test_the_first_page_links_to_all_others() -> None:
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\]\((.+?\.md)\)", text)) == PAGES - {"index.md"}
+
+
+COPY = re.compile(r"copier copy (?:-\S+ |deployment=\S+ |\.copier\S+ )*(\S+)")
+
+
+@pytest.fixture(scope="module")
+def address() -> dict[str, Any]:
+    return runpy.run_path(str(REPOSITORY / "helpers" / "address.py"))
+
+
+def test_the_address_of_the_template_is_one(address: dict[str, Any], tmp_path: Path) -> None:
+    for page in address["pages"](REPOSITORY):
+        copy = tmp_path / page.relative_to(REPOSITORY)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(page, copy)
+    for new in (CONFIG["extra"]["template"], "https://example.com/kedro-on-dagster", "gh:a/b"):
+        address["set_address"](new, tmp_path)
+        assert address["current"](tmp_path) == new
+        texts = [page.read_text(encoding="utf-8") for page in address["pages"](tmp_path)]
+        used = [word for text in texts for word in COPY.findall(text)]
+        assert len(used) > 5
+        assert set(used) == {new}
