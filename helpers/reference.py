@@ -18,7 +18,10 @@ HELPER = Path(__file__).parent / "kedro_dagster"
 SCHEMA = HELPER / "dagster.schema.json"
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 
-TRANSLATORS = tuple(f"{kind}Translator" for kind in ("KedroProject", "Catalog", "Node", "Pipeline"))
+TRANSLATORS = (
+    *(f"{kind}Translator" for kind in ("KedroProject", "Catalog", "Node", "Pipeline")),
+    "KedroProjectComponent",
+)
 DATASETS = ("DagsterPartitionedDataset", "DagsterNothingDataset", "partition_ids")
 NAMED = {
     "kedro_dagster.compute_logs": "in `dagster.yaml`",

@@ -16,6 +16,7 @@ import yaml
 from kedro.io.core import parse_dataset_definition
 from packaging.version import Version
 
+from kedro_dagster import KedroProjectComponent
 from kedro_dagster.cli import cli
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
@@ -68,6 +69,8 @@ def test_yaml_is_what_its_file_takes(block: Block) -> None:
         assert all(isinstance(value, dict) for value in content.values())
     elif keys <= SECTIONS:
         assert parse_config(content)[1] == []
+    elif content.get("type", "").endswith("Component"):
+        KedroProjectComponent.model().model_validate(content["attributes"])
     elif keys <= {"ops", "resources", "loggers", "execution"}:
         assert content.get("resources", {}).keys() <= {"kedro"}
     elif not keys & INSTANCE and not keys <= {"version", "loggers", "handlers", "formatters"}:

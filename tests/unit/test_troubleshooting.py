@@ -37,7 +37,7 @@ NO_MESSAGES = (
     "There is none to choose from.",
     "Allowed: …",
     "Interrupted in the terminal.",
-    "Run a job that has them, or give what they make a catalog entry.",
+    "Run a job that has them, give what they make a catalog entry,",
     "A node of a pipeline that is not imported cannot run.",  # which nobody can make happen
     "module … has no attribute …",
 )
