@@ -33,9 +33,13 @@ def test_llms_txt_links_to_each_page(llms_txt: str) -> None:
     assert llms_txt.startswith("# Kedro on Dagster\n\n> What `kedro run` does, Dagster does")
 
 
-def test_the_first_page_links_to_all_others() -> None:
+def test_the_first_page_and_the_readme_link_to_all_others() -> None:
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\]\((.+?\.md)\)", text)) == PAGES - {"index.md"}
+    listed = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("## Read on")[2]
+    linked = re.findall(r"^- \[docs/(.+)\]\(docs/(.+)\): ", listed, re.MULTILINE)
+    assert {page for _, page in linked} == PAGES - {"index.md"}
+    assert all(name == page for name, page in linked)
 
 
 COPY = re.compile(r"copier copy (?:-\S+ |deployment=\S+ |\.copier\S+ )*(\S+)")
