@@ -189,6 +189,7 @@ class Browser:
         self.page.wait_for_timeout(700)
         self.show(1_100, locator)
         locator.click()
+        self.page.mouse.move(0, 0)  # where it points at nothing
 
     def lineage(self, milliseconds: int) -> None:
         """Show the assets, in groups that are open."""
