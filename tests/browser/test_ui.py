@@ -135,11 +135,10 @@ def test_a_run_with_a_changed_parameter(server: Server, page: Any, picture: Pict
 
 
 VALIDATOR = """
-def no_frost(weather):
-    frost = weather[weather["temperature_c"] <= 0]
-    if len(frost):
-        raise ValueError(f"{len(frost)} days are of frost or have no temperature")
-    raise ValueError("The coldest day has {} degrees".format(weather["temperature_c"].min()))
+def no_gaps(weather):
+    gaps = int(weather["temperature_c"].isna().sum())
+    if gaps:
+        raise ValueError(f"{gaps} of {len(weather)} days have no temperature")
 """
 RELOAD = """
 mutation ($name: String!) {
@@ -156,10 +155,12 @@ def test_a_check_fails(server: Server, page: Any, picture: Picture) -> None:
     (project.path / "src" / project.package / "schemas.py").write_text(VALIDATOR)
     file = project.path / "conf" / "base" / "catalog.yml"
     entries = yaml.safe_load(file.read_text())
-    entries["weather"]["validator"] = {"class": f"{project.package}.schemas.no_frost"}
+    entries["weather"]["validator"] = {"class": f"{project.package}.schemas.no_gaps"}
     file.write_text(yaml.safe_dump(entries))
     server.query(RELOAD, name=f"{project.package}.definitions")
+    page.set_viewport_size({"width": 1500, "height": 680})
     page.goto(f"{server.url}/assets/weather?view=checks")
-    page.get_by_role("button", name="Execute").first.click()
-    page.get_by_text("Failed").first.wait_for(timeout=90_000)
+    page.get_by_role("button", name="Execute all").click()
+    page.get_by_text("1 of 91 days have no temperature").wait_for(timeout=90_000)
+    assert page.get_by_text("Failed", exact=True).count()
     picture("check")
