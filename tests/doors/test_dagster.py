@@ -17,10 +17,11 @@ from dagster._core.execution import api
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.multiprocess import MultiprocessExecutor
+from dagster._core.system_config.objects import ResolvedRunConfig
 from dagster._core.test_utils import instance_for_test
 
 from kedro_dagster.doors import dagster as door
-from kedro_dagster.doors import fallback
+from kedro_dagster.doors import dagster_workers, fallback
 from kedro_dagster.errors import UnsupportedVersionError
 from kedro_dagster.launcher import MonitoredRunLauncher
 from kedro_dagster.run.event_log import event_log
@@ -99,7 +100,7 @@ OPTIONAL = {
         ("PlanOrchestrationContext",),
     ),
     "steps in workers": Way(
-        lambda: door.processes_from(MULTIPROCESS),
+        lambda: dagster_workers.processes_from(MULTIPROCESS),
         None,
         (
             "create_execution_plan",
@@ -147,6 +148,7 @@ OPTIONAL = {
         ("dagster._core.launcher.DefaultRunLauncher._get_grpc_client_for_termination",),
     ),
 }
+DOORS = (door.__name__, dagster_workers.__name__)
 LETTERS = dg.StaticPartitionsDefinition(["a", "b"])
 NEEDED = {
     "InProcessExecutor": lambda: door.is_in_process(MULTIPROCESS),
@@ -161,7 +163,7 @@ def take_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def take_away(name: str) -> None:
         def found(module: str, scope: Any = None, _: Any = None, names: Any = (), level: int = 0):
-            if scope and scope["__name__"] == door.__name__ and name in (names or ()):
+            if scope and scope["__name__"] in DOORS and name in (names or ()):
                 raise ImportError(f"cannot import name {name!r} from {module!r}")
             return find(module, scope, _, names, level)
 
@@ -196,14 +198,19 @@ class JobOfAWorker(InMemoryJob):
 def test_a_worker_plans_a_run_once_and_knows_of_earlier_attempts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plans, attempts = [], []
-    make = api.create_execution_plan
+    plans, configs, attempts = [], [], []
+    make, resolve = api.create_execution_plan, ResolvedRunConfig.build
 
     def count(*arguments: Any, **options: Any) -> Any:
         plans.append(make(*arguments, **options))
         return plans[-1]
 
+    def count_configs(*arguments: Any) -> Any:
+        configs.append(resolve(*arguments))
+        return configs[-1]
+
     monkeypatch.setattr(api, "create_execution_plan", count)
+    monkeypatch.setattr(ResolvedRunConfig, "build", staticmethod(count_configs))
 
     @dg.op(out=dg.Out(dg.Nothing))
     def one(context: dg.OpExecutionContext) -> None:
@@ -217,7 +224,8 @@ def test_a_worker_plans_a_run_once_and_knows_of_earlier_attempts(
     with instance_for_test() as instance:
         run = instance.create_run_for_job(job)
         plans.clear()
-        execute = door.StepExecutor(JobOfAWorker(job), run, {}, RetryMode.ENABLED, None)
+        configs.clear()
+        execute = dagster_workers.StepExecutor(JobOfAWorker(job), run, {}, RetryMode.ENABLED, None)
         for step, known in (
             ("one", KnownExecutionState()),
             ("two", KnownExecutionState()),
@@ -227,6 +235,7 @@ def test_a_worker_plans_a_run_once_and_knows_of_earlier_attempts(
             assert end.step_key == step
     assert attempts == [0, 0, 1]
     assert len(plans) == 1
+    assert len(configs) == 2  # that of the plan, and that of all steps
 
 
 @pytest.mark.parametrize("case", OPTIONAL)
@@ -254,8 +263,9 @@ def test_without_an_attribute_that_is_needed_a_run_is_refused(name: str) -> None
         door.outputs_to_make([output])
 
 
-def test_each_name_that_the_door_imports_is_taken_away_here() -> None:
-    functions = [one for one in ast.parse(inspect.getsource(door)).body if hasattr(one, "args")]
+def test_each_name_that_the_doors_import_is_taken_away_here() -> None:
+    trees = [ast.parse(inspect.getsource(sys.modules[name])) for name in DOORS]
+    functions = [one for tree in trees for one in tree.body if hasattr(one, "args")]
     imports = [one for function in functions for one in ast.walk(function)]
     names = {
         alias.name for one in imports if isinstance(one, ast.ImportFrom) for alias in one.names

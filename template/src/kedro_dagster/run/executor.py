@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ..doors import dagster as dagster_door
+from ..doors.dagster_workers import StepExecutor, processes_from
 from ..doors.kedro import datasets_in
 from ..errors import StepFailedError
 from ..plan.model import ProjectPlan
@@ -152,7 +153,7 @@ class KedroExecutor(dg.Executor):
     ) -> Iterator[dg.DagsterEvent]:
         """Run the steps in workers where the executor keeps some, and else as it does by itself."""
         run = hooks.run
-        use_workers = dagster_door.processes_from(self.inner) if self.start_method else None
+        use_workers = processes_from(self.inner) if self.start_method else None
         datasets = [(name, dataset) for name, (dataset, _) in datasets_in(run.catalog).items()]
         if before and (reasons := "; ".join(reasons_not_to_fork(before, datasets))):
             context.log.info(f"Workers are not forked from the run worker: {reasons}.")
@@ -165,7 +166,7 @@ class KedroExecutor(dg.Executor):
             yield from self._execute_steps(context, execution_plan)
             return
         inner, instance = self._inner_context(context), context.instance.get_ref()
-        execute = dagster_door.StepExecutor(
+        execute = StepExecutor(
             job=inner.job,
             run=inner.dagster_run,
             run_config=inner.run_config,

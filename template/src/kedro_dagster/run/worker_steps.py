@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from ..doors import kedro as kedro_door
-from ..doors.dagster import StepExecutor, send_events
+from ..doors.dagster_workers import StepExecutor, send_events
 from .event_log import in_batches
 from .kedro_run import KedroRun, continue_run, kept_run
 from .workers import Note

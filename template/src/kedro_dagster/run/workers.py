@@ -22,7 +22,7 @@ from typing import Any
 
 import dagster as dg
 
-from ..doors.dagster import child_process_done
+from ..doors.dagster_workers import child_process_done
 from .worker_processes import WorkerProcesses
 
 KILL_AFTER = 30.0
