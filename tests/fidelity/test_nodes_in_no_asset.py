@@ -287,15 +287,17 @@ def test_what_they_register_is_seen_as_in_the_catalog(clean: Project) -> None:
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """What the code server hands to runs."""
     found: dict[str, str] = {}
-    monkeypatch.setattr("kedro_dagster.read.from_hooks.hand_to_runs", found.__setitem__)
+    for module in ("from_hooks", "source"):
+        monkeypatch.setattr(f"kedro_dagster.read.{module}.hand_to_runs", found.__setitem__)
     return found
 
 
 def test_the_process_of_a_run_is_told_and_calls_no_hook_for_it(
     clean: Project, handed_over: dict[str, str]
 ) -> None:
-    server = KedroProjectTranslator(clean.path, env="lonely").plan
-    (text,) = handed_over.values()
+    translator = KedroProjectTranslator(clean.path, env="hooked")
+    translator.to_definitions()
+    server, text = translator.plan, handed_over["kedro_dagster/shop/from_hooks"]
     assert "a secret token" not in text
     assert str(clean.path) not in text
     metadata = {
@@ -305,14 +307,19 @@ def test_the_process_of_a_run_is_told_and_calls_no_hook_for_it(
         DefinitionsLoadType.RECONSTRUCTION, RepositoryLoadData(reconstruction_metadata=metadata)
     )
     with DefinitionsLoadContext.scoped(context):
-        run = KedroProjectTranslator(clean.path, env="lonely").plan
+        translator = KedroProjectTranslator(clean.path, env="hooked")
     assert catalogs(clean) == 1
+    run = translator.plan
     for name, dataset in server.datasets.items():
         assert (run.datasets[name].kind, run.datasets[name].metadata) == (
             dataset.kind,
             dataset.metadata,
         )
     assert run.asset_steps.keys() == server.asset_steps.keys()
+    # Of pipelines whose outlines are handed over, too
+    job = translator.to_definitions().resolve_job_def("all").execute_in_process(QUIET)
+    made = {event.materialization.label for event in job.get_asset_materialization_events()}
+    assert made == {"first", "second", "in_memory", "nowhere", "show"}
 
 
 def test_hooks_that_fail_at_load_are_told(clean: Project, monkeypatch: pytest.MonkeyPatch) -> None:

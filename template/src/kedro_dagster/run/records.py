@@ -60,10 +60,12 @@ class Records:
             dataset = self.plan.datasets[name]
             if dataset.persisted and name not in recorded:
                 self._log_made(context, name, made.get(name, (None,)))
-        side_effect = self.plan.side_effects.get(node)
-        if side_effect and side_effect not in recorded:
-            keys = self._keys_of_side_effect(node, side_effect, scopes, context.instance)
-            self._log_made(context, side_effect, keys)
+        effects = self.plan.side_effects
+        for planned in step.nodes if effects else ():  # of which some may be outlines
+            effect = effects.get(planned) if planned.name == node.name else None
+            if effect and effect not in recorded:
+                keys = self._keys_of_side_effect(node, effect, scopes, context.instance)
+                self._log_made(context, effect, keys)
         return made
 
     def _keys_of_side_effect(
