@@ -97,7 +97,7 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def mlflow(session: nox.Session) -> None:
-    """Run the tests with kedro-mlflow and kedro-viz, which no other test is to find installed."""
+    """Run the tests with kedro-mlflow, kedro-viz and Ibis, which no other is to find installed."""
     run_apart(session, "mlflow", "tests/integration")
 
 
@@ -162,14 +162,39 @@ def everything(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation as a site in `site/`; a link that leads nowhere fails."""
     install_groups(session, "docs")
-    session.run("mkdocs", "build", "--strict", "--quiet")
+    # Material tells with each build of what comes after MkDocs 1
+    session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def movie(session: nox.Session) -> None:
+    """Record the README's moving picture; wants Chromium, DejaVu Sans Mono, and port 3000."""
+    install_groups(session, "movie")
+    session.run("python", "helpers/movie.py")
 
 
 @nox.session
 def schema(session: nox.Session) -> None:
-    """Write the JSON schema of dagster.yml anew; it knows the options of all executors."""
+    """Write the JSON schema of dagster.yml anew, and docs/reference.md, which shows it.
+
+    The schema knows the options of all executors.
+    """
     install_groups(session, "executors")
-    session.run("python", "helpers/schema.py", env={"PYTHONPATH": "template/src"})
+    for script in ("schema.py", "reference.py"):
+        session.run("python", f"helpers/{script}", env={"PYTHONPATH": "template/src"})
+
+
+@nox.session(venv_backend="none")
+def address(session: nox.Session) -> None:
+    """Set the address from which people copy: `nox -s address -- https://github.com/me/it`."""
+    session.run("python3", "helpers/address.py", *session.posargs)
+
+
+@nox.session
+def manifest(session: nox.Session) -> None:
+    """Write the digests of the vendored files anew, after each change of one."""
+    install_groups(session, "copier")
+    session.run("python", "helpers/manifest.py", env={"PYTHONPATH": "template/src"})
 
 
 @nox.session

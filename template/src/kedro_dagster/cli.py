@@ -251,6 +251,34 @@ def check(
     sys.exit(bool(report.mistakes))
 
 
+@dagster_group.command()
+@click.option("--patch", is_flag=True, help="Show the lines, too.")
+@click.option("--offline", is_flag=True, help="Ask no template: answer the first question only.")
+@_output_option
+@click.pass_obj
+def diff(metadata: ProjectMetadata, /, *, patch: bool, offline: bool, output: TextIO) -> None:
+    """Show which files of the helper are edited, and which the template has changed since.
+
+    The exit code is 1 if a file that was vendored is edited or deleted, or if that cannot be told.
+
+    \b
+    kedro dagster diff
+    kedro dagster diff --patch --output my-edits.patch
+    kedro dagster diff --offline
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins so
+    if patch and offline:
+        raise click.UsageError("--patch needs the template: leave --offline out.")
+    with _mistakes_told():
+        from .commands.diff import difference, mend  # noqa: PLC0415
+
+        found = difference(metadata.project_path, offline=offline, patch=patch)
+        click.echo(found.patch or str(found), output)
+        if found.edited:
+            command = mend(metadata.project_path, found.edited)
+            click.echo(f"To have these files back as they were: {command}", err=True)
+    sys.exit(bool(found.edited))
+
+
 @dagster_group.command(
     name="dg", context_settings={"ignore_unknown_options": True}, add_help_option=False
 )

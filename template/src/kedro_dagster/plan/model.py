@@ -7,10 +7,9 @@ mappings, and what the catalog says of assets in Dagster's own words.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import chain
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -22,6 +21,7 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
+from .starts import AfterPlan, SchedulePlan
 from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
@@ -44,7 +44,8 @@ class DatasetPlan:
         name: Its name in Kedro.
         identifier: Its name where Dagster wants an identifier: inputs and outputs of ops.
         kind: What becomes of its data.
-        variants: Its names with their transcoding, the persisted ones first.
+        variants: Its names with their transcoding, the persisted ones first; none of a side
+            effect, which is no dataset but the run of a node that no asset needs.
         type: The ``type`` of its catalog entry.
         versioned: Whether each run saves a version of its own.
         metadata: The ``metadata`` of its catalog entry.
@@ -145,50 +146,50 @@ class StepPlan:
 
 
 @dataclass(frozen=True)
-class SchedulePlan:
-    """When a job runs by itself, and what the schedule is called in Dagster."""
-
-    name: str
-    options: dagster_yml.ScheduleOptions
-
-
-@dataclass(frozen=True)
 class JobPlan:
-    """A job: the steps of a filtered pipeline.
+    """A job: the steps of a filtered pipeline, or those that make assets.
 
     Args:
         name: The job's name.
         options: Which pipelines it is of, and by what they are filtered.
         pipeline: The pipeline it runs.
         steps: Its steps, in an order in which they could run.
+        assets: The datasets that it makes as assets; none where its steps are ops of its own.
+        select: Which of the assets it chooses, in Dagster's syntax.
         partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
         whole: The names of the nodes that run once, with all partitions.
         executor: Its executor; ``None`` for that of the code location.
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         only_missing_outputs: Whether its runs make what is missing only, as ``kedro run`` can.
         schedule: When it runs by itself.
+        after: After which other jobs it starts by itself.
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
         max_concurrent_runs: How many of its runs may go on at a time.
         when_busy: What becomes of another run: ``queue`` or ``skip``.
+        pattern: The job factory that gives it, if one does.
     """
 
     name: str
     options: dagster_yml.PipelineOptions
     pipeline: Pipeline
     steps: tuple[StepPlan, ...]
+    assets: tuple[str, ...] = ()
+    select: str | None = None
     partitioning: Partitioning | None = None
     whole: frozenset[str] = frozenset()
     executor: dagster_yml.ExecutorOptions | None = None
     runner: dagster_yml.RunnerOptions | None = None
     only_missing_outputs: bool = False
     schedule: SchedulePlan | None = None
+    after: AfterPlan | None = None
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     max_concurrent_runs: int | None = None
     when_busy: str = "queue"
+    pattern: str | None = None
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
@@ -225,6 +226,7 @@ class AssetStepPlan:
         partitioning: The partitions of the assets, where they have any.
         whole: The names of the nodes that run once, with all partitions.
         takes_all: Whether a run makes all partitions or none.
+        side_effects: The assets that stand for the run of a node, by the node.
     """
 
     step: StepPlan
@@ -233,10 +235,13 @@ class AssetStepPlan:
     partitioning: Partitioning | None = None
     whole: frozenset[str] = frozenset()
     takes_all: bool = False
+    side_effects: Mapping[Node, str] = field(default_factory=dict)
 
     def nodes_for(self, assets: Iterable[str]) -> Nodes:
         """The nodes that must run to make some of the assets, and no others."""
-        return nodes_making(self.step.nodes, set(assets), self.transient)
+        wanted = set(assets)
+        ends = {node for node, asset in self.side_effects.items() if asset in wanted}
+        return nodes_making(self.step.nodes, wanted, self.transient, ends)
 
 
 @dataclass(frozen=True)
@@ -256,6 +261,7 @@ class ProjectPlan:
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
         one_writer: Whether steps that write the same dataset take turns, in all runs.
         facts: Within which limits runs tell of the data they save.
+        side_effects: The assets that stand for the run of a node, by the node.
     """
 
     project: ProjectSource
@@ -270,6 +276,7 @@ class ProjectPlan:
     asset_executor: dagster_yml.ExecutorOptions | None = None
     one_writer: bool = False
     facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
+    side_effects: Mapping[Node, str] = field(default_factory=dict)
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:
@@ -282,21 +289,11 @@ class ProjectPlan:
         hidden = (self.parameters[name] for name in self.hidden_parameters)
         return [value for value in hidden if not isinstance(value, Mapping)]
 
-    def pipeline_names(self, job_name: str) -> list[str]:
-        """The registered pipelines that a run is of; ``__default__`` for assets."""
+    def kedro_steps(self, job_name: str) -> Mapping[str, StepPlan]:
+        """The steps that run Kedro nodes, in a job of this plan or in any other."""
         job = self.jobs.get(job_name)
-        return job.options.names if job else ["__default__"]
-
-    def kedro_steps(self, job_name: str) -> set[str]:
-        """The names of the ops that run Kedro nodes, in a job of this plan or in any other."""
-        job = self.jobs.get(job_name)
-        return {step.name for step in job.steps} if job else set(self.asset_steps)
-
-    def timeouts(self, job_name: str) -> Mapping[str, float]:
-        """The timeouts of steps, in a job of this plan or in any other, in seconds."""
-        job = self.jobs.get(job_name)
-        steps = job.steps if job else [asset_step.step for asset_step in self.asset_steps.values()]
-        return {step.name: step.settings.timeout for step in steps if step.settings.timeout}
+        steps = job.steps if job else (one.step for one in self.asset_steps.values())
+        return {step.name: step for step in steps}
 
     def nodes_to_recover(self, job: JobPlan, steps: Iterable[StepPlan]) -> Nodes:
         """The nodes that must run again before some steps whose transient inputs are lost."""
@@ -305,14 +302,6 @@ class ProjectPlan:
         lost = {name for step in steps for name in step.inputs if name in self._transient}
         others = [node for node in job.pipeline.nodes if node not in own]
         return nodes_making(others, lost, self._transient)
-
-    @property
-    def nodes_in_no_asset(self) -> list[str]:
-        """The nodes that no asset needs, so that only jobs run them."""
-        pipelines = [job.pipeline.nodes for job in self.jobs.values()]
-        made = {name for step in self.asset_steps.values() for name in step.upstream}
-        needed = {*chain(*(nodes_making(one, {*made}, self._transient) for one in pipelines))}
-        return list(dict.fromkeys(one.name for one in chain(*pipelines) if one not in needed))
 
     @functools.cached_property
     def _transient(self) -> frozenset[str]:
@@ -334,11 +323,13 @@ def data_outputs(node: Node) -> Iterator[str]:
     return map(strip_transcoding, node.outputs)
 
 
-def nodes_making(nodes: Sequence[Node], wanted: set[str], transient: frozenset[str]) -> Nodes:
-    """Of nodes in order, those that make some datasets, and the transient inputs of these."""
+def nodes_making(
+    nodes: Sequence[Node], wanted: set[str], transient: frozenset[str], ends: Container[Node] = ()
+) -> Nodes:
+    """Of nodes in order, the ends, those that make some datasets, and transient inputs of these."""
     needed = []
     for node in reversed(nodes):
-        if wanted.intersection(data_outputs(node)):
+        if node in ends or wanted.intersection(data_outputs(node)):
             needed.append(node)
             wanted.update(transient.intersection(data_inputs(node)))
     return tuple(reversed(needed))

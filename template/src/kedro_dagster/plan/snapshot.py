@@ -13,6 +13,7 @@ from kedro.pipeline.node import Node
 
 from .model import AssetStepPlan, DatasetPlan, JobPlan, ProjectPlan, StepPlan
 from .preflight import preflight
+from .side_effects import nodes_in_no_asset
 
 VERSION = 1
 """Of the form of the snapshot: another one has a key removed, or its meaning changed."""
@@ -31,9 +32,13 @@ def snapshot(plan: ProjectPlan) -> dict[str, Any]:
         },
         "jobs": [_job(job) for job in plan.jobs.values()],
         "assets": [one for step in plan.asset_steps.values() for one in _assets(plan, step)],
-        "nodes_in_no_asset": plan.nodes_in_no_asset,
+        "nodes_in_no_asset": nodes_in_no_asset(plan),
         "nodes": [_node(node) for node in nodes.values()],
-        "datasets": {name: _dataset(dataset) for name, dataset in sorted(plan.datasets.items())},
+        "datasets": {
+            name: _dataset(dataset)
+            for name, dataset in sorted(plan.datasets.items())
+            if dataset.variants
+        },
         "parameters": sorted({*names} - {"parameters"}),
         "warnings": list(map(str, preflight(plan))),
     }
@@ -43,6 +48,10 @@ def _job(job: JobPlan) -> dict[str, Any]:
     filters = {key: values for key, values in job.options.filters.items() if values}
     return {
         "name": job.name,
+        "factory": job.pattern,
+        "target": "assets" if job.assets else "ops",
+        "select": job.select,
+        "assets": list(job.assets),
         "pipeline_names": job.options.names,
         "filters": filters,
         "inputs": sorted(job.pipeline.inputs()),
@@ -50,6 +59,7 @@ def _job(job: JobPlan) -> dict[str, Any]:
         "executor": job.executor.kind if job.executor else None,
         "runner": job.runner.type if job.runner else None,
         "schedule": job.schedule.name if job.schedule else None,
+        "after": [one.model_dump() for one in job.after.jobs] if job.after else [],
         "one_partition_a_run": job.partitioning is not None,
         "groups": [
             {**_group(step), "dependencies": [one.name for one in _sources(job, step)]}
@@ -83,7 +93,7 @@ def _assets(plan: ProjectPlan, asset_step: AssetStepPlan) -> Iterator[dict[str, 
     for name, upstream in asset_step.upstream.items():
         yield {
             "key": plan.datasets[name].asset_key,
-            "dataset": name,
+            "dataset": name if plan.datasets[name].variants else None,
             "group": asset_step.step.name,
             "nodes": [node.name for node in asset_step.nodes_for([name])],
             "dependencies": list(upstream),

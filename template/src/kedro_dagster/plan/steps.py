@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ..doors.kedro import strip_transcoding
 from ..errors import KeyPath
 from ..read.dagster_yml import GroupBy
 from ..read.partition_entry import Partitioning
@@ -42,12 +41,14 @@ class StepPlanner:
         datasets: The datasets of all jobs.
         options: Finds the settings of steps.
         labels: What nodes without a name are called.
+        side_effects: The assets that stand for the run of a node, by the node.
         mistakes: Where nodes that share a step disagree about its settings; added to.
     """
 
     datasets: Datasets
     options: NodeOptionsResolver
     labels: Mapping[str, str] = field(default_factory=dict)
+    side_effects: Mapping[Node, str] = field(default_factory=dict)
     mistakes: dict[KeyPath, str] = field(default_factory=dict)
 
     def job_steps(
@@ -73,7 +74,9 @@ class StepPlanner:
             fan = steps_per_partition(group, datasets, whole) if fans_out else [((), {})]
             for keys, scopes in fan:
                 step = "__".join((name, *map(key_identifier, keys)))
-                steps.append(StepPlan(step, group, _inputs(group), outputs, scopes, keys, settings))
+                steps.append(
+                    StepPlan(step, group, outside_inputs(group), outputs, scopes, keys, settings)
+                )
             if fan[0][0]:  # a gather step for each nothing dataset
                 steps += (
                     StepPlan(f"{identifier(name)}__all", (), (name,), (name,))
@@ -93,7 +96,7 @@ class StepPlanner:
         made: set[str] = set()
         found: list[AssetStepPlan] = []
         for pipeline in sorted(pipelines, key=lambda pipeline: -len(pipeline.nodes)):
-            if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
+            if made.issuperset(chain.from_iterable(map(self._made_by, pipeline.nodes))):
                 continue
             for group in _merge_cycles(group_by_memory(pipeline.nodes, self.datasets), pipeline):
                 sources = self._upstream(group)
@@ -119,7 +122,7 @@ class StepPlanner:
             name = with_digest(name, *sorted(upstream))
         settings = self.options.settings_of(group, self.mistakes)
         name = f"{name}__assets"
-        step = StepPlan(name, group, _inputs(group), tuple(upstream), settings=settings)
+        step = StepPlan(name, group, outside_inputs(group), tuple(upstream), settings=settings)
         outputs = _names_in(group, data_outputs)
         transient = frozenset(name for name in outputs if not self.datasets[name].persisted)
         partitioned = partitioned_in(upstream, self.datasets)
@@ -131,7 +134,17 @@ class StepPlanner:
             partitioning=next(iter(partitioned.values()), None),
             whole=whole,
             takes_all=not at_once.isdisjoint(partitioned),
+            side_effects={
+                node: name
+                for node in group
+                if (name := self.side_effects.get(node, "")) in upstream
+            },
         )
+
+    def _made_by(self, node: Node) -> Iterable[str]:
+        """What a node makes, be it data or a side effect."""
+        side_effect = self.side_effects.get(node)
+        return (*data_outputs(node), *([side_effect] if side_effect else ()))
 
     def _upstream(self, group: Nodes) -> Sources:
         """The sources of each asset that a group makes."""
@@ -141,7 +154,7 @@ class StepPlanner:
             for name in data_inputs(node):
                 persisted = self.datasets[name].persisted
                 read.update({name: None} if persisted else sources.get(name, {}))
-            sources.update(dict.fromkeys(data_outputs(node), read))
+            sources.update(dict.fromkeys(self._made_by(node), read))
         return {name: tuple(sources[name]) for name in sources if self.datasets[name].persisted}
 
     def _same_partitions(
@@ -172,7 +185,7 @@ def _names_in(group: Nodes, names_of: Callable[[Node], Iterable[str]]) -> list[s
     return list(dict.fromkeys(name for node in group for name in names_of(node)))
 
 
-def _inputs(group: Nodes) -> tuple[str, ...]:
+def outside_inputs(group: Nodes) -> tuple[str, ...]:
     """The datasets that a group of nodes has from others."""
     made = set(_names_in(group, data_outputs))
     return tuple(name for name in _names_in(group, data_inputs) if name not in made)

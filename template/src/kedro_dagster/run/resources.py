@@ -17,6 +17,7 @@ from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAG
 from ..read.credentials import redacted_errors
 from ..read.partition_entry import typed_keys
 from ..read.partition_keys import PartitionScope
+from .dask import is_not_made
 from .hooks import open_alone
 from .identity import identity_of, lost_with, tags_of
 from .kedro_run import KedroRun, reuse_run, run_in_this_process
@@ -82,7 +83,8 @@ def _open_run(plan: ProjectPlan, context: dg.InitResourceContext) -> Iterator[Ke
             return
         yield from open_alone(plan, instance, context.run, log, options)
         return
-    names = plan.pipeline_names(context.run.job_name)
+    job = plan.jobs.get(context.run.job_name)
+    names = job.options.names if job else ["__default__"]
     state = partial(load_state, instance, context.run, tags)
     with reuse_run(
         run_id, lambda: KedroRun(plan, identity, options, names, tags=tags, load_state=state)
@@ -114,7 +116,8 @@ class KedroIOManager(dg.IOManager):
             self._run.job_resources = context.step_context.job_def.resource_defs
         key = context.asset_key
         dataset = self._run.plan.datasets.get(self._names.get(key, ""))
-        if dataset is None:  # the asset of an entry that no job uses is called as the entry is
+        # The asset of an entry that no job uses is called as the entry is
+        if dataset is None or not dataset.variants:
             prefix = self._run.plan.key_prefix
             is_prefixed = tuple(key.path[: len(prefix)]) == prefix
             yield ".".join(key.path[len(prefix) :] if is_prefixed else key.path)
@@ -161,4 +164,6 @@ class TransientIOManager(dg.IOManager):
             return Transient.IN_CATALOG
         if lost_with(context.instance, upstream.run_id):
             return Transient.LOST
+        if is_not_made(self._run.plan, context.instance, context.step_context.job_def, upstream):
+            return Transient.SKIPPED
         return resource_of_step(context.step_context, IO_MANAGER).load_input(context)
