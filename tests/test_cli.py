@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
@@ -140,10 +140,14 @@ def kedro_dagster(project: Project, *arguments: str) -> Result:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Started]:
     """The commands that this process would have become."""
     commands: list[Started] = []
+    really_run = runpy.run_module
 
-    def run_module(name: str, *, run_name: str, alter_sys: bool) -> None:
+    def run_module(name: str, *, run_name: str, alter_sys: bool = False) -> dict[str, Any] | None:
+        if name == "shop.definitions":
+            return really_run(name, run_name=run_name)
         assert (name, run_name, alter_sys) == ("dagster", "__main__", True)
         commands.append(Started(dict(pairwise(sys.argv)), sys.argv, dict(os.environ)))
+        return None
 
     monkeypatch.setattr(runpy, "run_module", run_module)
     monkeypatch.setattr(sys, "argv", sys.argv)

@@ -137,6 +137,9 @@ def test_steps_of_other_names_run_in_processes(project: Project, tmp_path: Any) 
     module = ("-m", "my_project.definitions")
     process = copy.run("-m", "dagster", "asset", "materialize", "--select", "model", *module)
     assert "own_make_to_train__assets - STEP_SUCCESS" in process.stderr
+    shown = copy.kedro("dagster", "plan").stdout
+    assert "  own_train  " in shown
+    assert "  own_make_to_train__assets  " in shown
 
 
 class OneName(NodeTranslator):

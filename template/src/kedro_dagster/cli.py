@@ -198,10 +198,15 @@ def plan(
     output: TextIO,
 ) -> None:
     """Show which steps each job and each asset takes."""
-    planned = _translate(metadata, env, conf_source).plan
-    from .plan.describe import describe  # noqa: PLC0415 - see _translate
-    from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
+    with _mistakes_told():
+        _choose(metadata, env, conf_source)
+        check_installed()
+        from .commands.definitions import load_plan  # noqa: PLC0415 - see _translate
+        from .plan.describe import describe  # noqa: PLC0415
+        from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
+        _silence_warnings()
+        planned = load_plan(metadata.package_name)
     if form == "json":
         click.echo(json.dumps(snapshot(planned), indent=2), output)
     else:
@@ -235,8 +240,7 @@ def check(
         check_installed()
         from .commands.check import check as look  # noqa: PLC0415
 
-        # The report has the warnings of the code location
-        logging.getLogger(f"{__package__}.render.code_location").setLevel(logging.ERROR)
+        _silence_warnings()
         report = look(str(metadata.project_path), env, deep=deep)
     if as_json:
         click.echo(json.dumps(report.as_data(), indent=2), output)
@@ -340,6 +344,11 @@ def _choose(metadata: ProjectMetadata, env: str | None, conf_source: str | None)
         if value:
             os.environ[name] = value
     os.chdir(metadata.project_path)
+
+
+def _silence_warnings() -> None:
+    """Leave out the warnings of the code location: what is printed has them."""
+    logging.getLogger(f"{__package__}.render.code_location").setLevel(logging.ERROR)
 
 
 def _translate(

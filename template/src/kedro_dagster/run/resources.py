@@ -33,11 +33,7 @@ def make_resources(
     """Make all resources; an ``io_manager``, which they use, is the user's or Dagster's own."""
     names = {key: name for name, key in asset_keys.items()}
     return {
-        KEDRO: dg.ResourceDefinition(
-            lambda context: _open_run(plan, context),
-            config_schema=RunOptions.to_fields_dict(),
-            description="The Kedro run: session, context, hooks and catalog.",
-        ),
+        KEDRO: RunResource(plan),
         KEDRO_IO_MANAGER: dg.IOManagerDefinition(
             lambda context: KedroIOManager(context.resources.kedro, names),
             required_resource_keys={KEDRO},
@@ -49,6 +45,18 @@ def make_resources(
             description="Passes transient datasets: in memory, or by the resource 'io_manager'.",
         ),
     }
+
+
+class RunResource(dg.ResourceDefinition):
+    """Gives a process of a run its :class:`KedroRun`, and others the plan."""
+
+    def __init__(self, plan: ProjectPlan) -> None:
+        self.plan = plan
+        super().__init__(
+            lambda context: _open_run(plan, context),
+            config_schema=RunOptions.to_fields_dict(),
+            description="The Kedro run: session, context, hooks and catalog.",
+        )
 
 
 def _open_run(plan: ProjectPlan, context: dg.InitResourceContext) -> Iterator[KedroRun]:
