@@ -275,6 +275,48 @@ def diff(metadata: ProjectMetadata, /, *, patch: bool, offline: bool, output: Te
     sys.exit(bool(found.edited))
 
 
+@dagster_group.command(
+    name="dg", context_settings={"ignore_unknown_options": True}, add_help_option=False
+)
+@env_option
+@_conf_source_option
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def run_dg(
+    context: click.Context,
+    /,
+    *,
+    env: str | None,
+    conf_source: str | None,
+    arguments: tuple[str, ...],
+) -> None:
+    """Run a command of Dagster's 'dg' on this project, which need not be installed.
+
+    \b
+    kedro dagster dg list defs
+    kedro dagster dg check defs --env prod
+    kedro dagster dg launch --assets 'group:training'
+    kedro dagster dg launch --help
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins so
+    if arguments in {(), ("--help",)}:
+        click.echo(context.get_help())
+        return
+    _use_project(context.obj, env, conf_source)
+    try:
+        from dagster_dg_cli.cli import main  # noqa: PLC0415  # it takes a second
+    except ImportError as error:
+        if error.name and not error.name.startswith("dagster_dg"):
+            raise
+        click.secho("dg is not installed. Run `pip install dagster-dg-cli`.", fg="red", err=True)
+        sys.exit(1)
+    sys.argv = ["dg", *arguments]
+    # Dagster leaves out the first folder, as that of a script; it is where Kedro puts the project
+    sys.path.insert(0, str(context.obj.project_path))
+    # Kedro's handler would print to the standard output, which dg keeps for itself
+    logging.getLogger("dagster").propagate = False
+    main()  # type: ignore[no-untyped-call]
+
+
 def dagster_home(project_path: Path) -> Path:
     """Find or make the folder of run history: ``DAGSTER_HOME``, or one in the project."""
     if home := os.environ.get("DAGSTER_HOME"):
