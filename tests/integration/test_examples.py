@@ -37,11 +37,11 @@ def test_ibis_on_one_duckdb_file(empty: Project, tmp_path: Path) -> None:
     project = empty.with_example("ibis-duckdb/files")
     with (project.path / "src" / "my_project" / "settings.py").open("a") as settings:
         settings.write('DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)\n')  # it is installed here
-    materialise = ("-m", "dagster", "asset", "materialize", "-m", "my_project.definitions")
+    job = ("-m", "dagster", "job", "execute", "-m", "my_project.definitions", "-j")
     ways = {
         "kedro": ("-m", "kedro", "run"),
         "job": ("-m", "kedro", "dagster", "run", "warehouse"),
-        "assets": (*materialise, "--select", "*"),
+        "assets": (*job, "__ASSET_JOB"),
     }
     made = {}
     for way, command in ways.items():

@@ -16,12 +16,13 @@ import yaml
 from copier import run_copy
 
 from conftest import Render, git
+from kedro_dagster.commands.diff import MANIFEST
 from projects import HELPER, Project
 from template.existing import REGISTRY, copier, hashes, kedro_new, write_files, write_project
 
 HELPER_FILES = {
     f"src/kedro_dagster/{file.relative_to(HELPER).as_posix()}"
-    for file in (*HELPER.rglob("*.py"), *HELPER.glob("*.json"))
+    for file in (*HELPER.rglob("*.py"), *HELPER.glob("*.json"), HELPER / MANIFEST)
 }
 ANSWERS = ".copier-answers.yml"
 

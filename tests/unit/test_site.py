@@ -16,7 +16,7 @@ from projects import REPOSITORY
 DOCS = REPOSITORY / "docs"
 CONFIG = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
 PAGES = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
-FIRST = {page for page in PAGES if page.count("/") == page.count("examples/README.md")}
+FIRST = {page for page in PAGES if "/" not in page or page == "examples/README.md"}
 """All but the single examples."""
 
 
