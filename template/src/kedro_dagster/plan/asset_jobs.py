@@ -48,9 +48,13 @@ def check_drivers(pipeline: Pipeline, datasets: Datasets, whole: Collection[str]
 
 
 def assets_of(pipeline: Pipeline, asset_steps: Iterable[AssetStepPlan]) -> list[str]:
-    """The assets that the nodes of a pipeline make."""
-    outputs = set(map(strip_transcoding, pipeline.all_outputs()))
-    return [name for step in asset_steps for name in step.upstream if name in outputs]
+    """The assets that the nodes of a pipeline make, and those that stand for the run of one."""
+    wanted = set(map(strip_transcoding, pipeline.all_outputs()))
+    for step in asset_steps:
+        wanted.update(
+            step.side_effects[node] for node in pipeline.nodes if node in step.side_effects
+        )
+    return [name for step in asset_steps for name in step.upstream if name in wanted]
 
 
 def nodes_in_job(job: JobPlan | None, nodes: Nodes) -> Nodes:
@@ -120,8 +124,8 @@ def _nodes_in_no_asset(job: JobPlan, pipeline: Pipeline) -> Iterator[str]:
     if left := [node.name for node in pipeline.nodes if node.name not in ran]:
         yield (
             f"nodes that no asset needs would not run: {', '.join(left)}. Give what they make a "
-            "catalog entry, leave them out of the pipeline, or leave out 'target', with which each "
-            "node is a step."
+            "catalog entry, write 'side_effects: true' under 'assets', leave them out of the "
+            "pipeline, or leave out 'target', with which each node is a step."
         )
 
 

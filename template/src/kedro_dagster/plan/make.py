@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from ..doors.kedro import strip_transcoding
 from ..errors import KeyPath, did_you_mean
@@ -19,12 +20,13 @@ from .asset_jobs import assets_of, check_assets, check_drivers, check_target, wi
 from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
-from .model import AssetStepPlan, Datasets, JobPlan, ProjectPlan, SchedulePlan
+from .model import AssetStepPlan, DatasetPlan, Datasets, JobPlan, ProjectPlan, SchedulePlan
 from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
 from .runners import NOT_FOR_PARTITIONS, check_runner
+from .side_effects import plan_side_effects
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 
@@ -59,7 +61,16 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         ]
         check_mappings(project, by_key, datasets, mistakes)
         datasets = spread_missing(datasets, every)
-    steps = StepPlanner(datasets, options, node_labels(every))
+    labels, side_effects = node_labels(every), dict[Node, DatasetPlan]()
+    if datasets_are_known and project.config.assets.side_effects:
+        run_once = options.whole_nodes(every)
+        side_effects = plan_side_effects(project, pipelines.values(), datasets, labels, run_once)
+    steps = StepPlanner(
+        {**datasets, **{one.name: one for one in side_effects.values()}},
+        options,
+        labels,
+        {node: one.name for node, one in side_effects.items()},
+    )
     plans_steps = len(mistakes) == before
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
@@ -87,7 +98,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     made = {name for asset_step in asset_steps for name in asset_step.upstream}
     return ProjectPlan(
         project=project.source,
-        datasets=datasets,
+        datasets=steps.datasets,
         jobs=jobs,
         asset_steps={asset_step.step.name: asset_step for asset_step in asset_steps},
         external=tuple(
@@ -102,6 +113,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
             project.config, ("assets", "executor"), project.config.assets.executor
         ),
         facts=project.config.assets.facts,
+        side_effects=steps.side_effects,
     )
 
 

@@ -301,12 +301,16 @@ class FactsOptions(Options):
 class AssetsOptions(Options):
     """What holds for all assets: how they are materialised outside of jobs, what runs tell of them.
 
-    The prefix of their keys tells projects apart.
+    The prefix of their keys tells projects apart. With ``side_effects``, nodes that no asset needs
+    are assets too; with ``from_hooks``, hooks are called at load, for what they put into the
+    catalog.
     """
 
     executor: ExecutorReference | None = None
     key_prefix: values.KeyPrefix = Field(default_factory=list)
     facts: FactsOptions = Field(default_factory=FactsOptions)
+    side_effects: bool = False
+    from_hooks: bool = False
 
 
 class KedroDagsterConfig(Options):

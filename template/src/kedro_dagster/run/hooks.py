@@ -17,10 +17,10 @@ from kedro.runner import SequentialRunner
 from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume, with_missing_outputs
 from ..errors import RunConfigError, StepFailedError, while_handled
-from ..plan.describe import RUN_THEM
 from ..plan.model import ProjectPlan, is_parameter, partitioned_in
 from ..plan.preflight import SHOWN
 from ..plan.runners import NOT_FOR_PARTITIONS, is_async, make_runner, runs_in_order
+from ..plan.side_effects import RUN_THEM, nodes_in_no_asset
 from ..read.credentials import redacted_errors
 from . import mlflow_run, viz_status
 from .event_log import event_log
@@ -75,8 +75,9 @@ class PipelineHooks:
         options = run.runner_options(job)
         if run.options.misses_only(job):
             if job is None or job.assets:
-                message = "this is for jobs" if job is None else "this job makes assets"
-                message = f"{message}. Choose the assets that are missing."
+                message = "this is for jobs. Choose the assets that are missing."
+                if job:
+                    message = "this job makes assets. Choose those that are missing."
                 raise RunConfigError(("only_missing_outputs",), message)
             if job.partitioning:
                 raise RunConfigError(("only_missing_outputs",), NOT_FOR_PARTITIONS)
@@ -98,7 +99,7 @@ class PipelineHooks:
         all_assets = {name for step in plan.asset_steps.values() for name in step.upstream}
         if self.selection.job or not all_assets.issubset(self.selection.assets):
             return
-        if left := plan.nodes_in_no_asset:
+        if left := nodes_in_no_asset(plan):
             more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
             logger.warning(
                 "This run makes all assets. Nodes in no asset do not run: %s%s. %s",
@@ -243,7 +244,7 @@ def _check_inputs_and_build(run: KedroRun, selection: RunSelection) -> None:
     pipeline, job = selection.pipeline, selection.job
     if run.options.partition_keys is not None:
         if job is None or job.assets:
-            raise ValueError("partition_keys: this is for jobs of ops; pick partitions of assets.")
+            raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
         run.steps_of_keys(job.name)
     known = {name for name in pipeline.datasets() if name in run.catalog}
     if job:  # where a part of it runs, an earlier run has made the rest
