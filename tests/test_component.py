@@ -65,7 +65,11 @@ def make(folder: Path) -> Project:
         pipelines=PIPELINES,
         catalog=CATALOG,
         dagster=DAGSTER,
-        files={"data/raw.json": "1", "conf/prod/dagster.yml": "jobs: {nightly: {pipeline: {}}}"},
+        files={
+            "data/raw.json": "1",
+            "conf/prod/dagster.yml": "jobs: {nightly: {pipeline: {}}}",
+            "conf/made/dagster.yml": "jobs: {made: {pipeline: {}, target: assets}}",
+        },
     )
 
 
@@ -220,6 +224,10 @@ MISTAKES = {
     "nothing": (
         {"select": "group:none"},
         r"'group:none' selects none of .*: 'model', 'report'",
+    ),
+    "job of assets": (
+        {"env": "made", "select": "key:score"},
+        r"'key:score' leaves out what job 'made' makes: model, report\.",
     ),
     "key of translation": ({"translation": {"gruop_name": "a"}}, r"gruop_name.*not permitted"),
     "key of op": ({"op": {"nam": "a"}}, r"nam.*Extra inputs are not permitted"),
