@@ -14,7 +14,8 @@ def describe(plan: ProjectPlan) -> str:
     """Write a plan for people: its jobs with their steps, and who makes which asset."""
     lines: list[str] = []
     for job in plan.jobs.values():
-        lines += [f"Job {job.name} ({', '.join(_options(job))})", *_table(job.steps), ""]
+        steps = () if job.preset else _table(job.steps)
+        lines += [f"Job {job.name} ({', '.join(_options(job))})", *steps, ""]
     executor = f" (executor {plan.asset_executor.kind})" if plan.asset_executor else ""
     lines += [
         f"Assets{executor}",
@@ -30,6 +31,8 @@ def describe(plan: ProjectPlan) -> str:
 
 
 def _options(job: JobPlan) -> Iterator[str]:
+    if job.preset:
+        yield f"preset {job.preset.name} of {job.preset.job}"
     yield f"pipeline {' + '.join(job.options.names)}"
     yield f"executor {job.executor.kind if job.executor else 'of the code location'}"
     if job.whole:

@@ -9,6 +9,7 @@ from itertools import chain
 from ..errors import KedroDagsterError
 from .model import ProjectPlan, StepPlan
 from .names import op_name
+from .starts import root_of
 
 
 def rename_steps(plan: ProjectPlan, name_of: Callable[[StepPlan], str]) -> ProjectPlan:
@@ -20,7 +21,9 @@ def rename_steps(plan: ProjectPlan, name_of: Callable[[StepPlan], str]) -> Proje
     jobs = {}
     for name, job in plan.jobs.items():
         named = _named(job.steps, name_of, f"job {name!r}")
-        renamed = [replace(one, name=step, op=op_name(name, step)) for step, one in named.items()]
+        renamed = [
+            replace(one, name=step, op=op_name(root_of(job), step)) for step, one in named.items()
+        ]
         jobs[name] = replace(job, steps=tuple(renamed))
     names = _named((one.step for one in assets), name_of, "the assets")
     asset_steps = {

@@ -44,6 +44,7 @@ def _job(job: JobPlan) -> dict[str, Any]:
     return {
         "name": job.name,
         "factory": job.pattern,
+        "preset_of": job.preset and job.preset.job,
         "pipeline_names": job.options.names,
         "filters": filters,
         "inputs": sorted(job.pipeline.inputs()),
@@ -115,7 +116,7 @@ def _dataset(dataset: DatasetPlan) -> dict[str, Any]:
 def mermaid(jobs: Iterable[JobPlan]) -> str:
     """Draw jobs for Mermaid: their steps, and the datasets that pass between them."""
     lines = ["flowchart LR"]
-    for place, job in enumerate(jobs):
+    for place, job in enumerate(one for one in jobs if not one.preset):
         lines += [
             f"  subgraph job{place} [{_quoted(job.name)}]",
             *_drawn(job, f"job{place}"),

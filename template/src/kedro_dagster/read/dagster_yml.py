@@ -176,6 +176,23 @@ class RunnerOptions(Options):
         )
 
 
+class PresetOptions(Options):
+    """Another way to run a job: a job of its own, whose runs have these options unless told else.
+
+    They are those that the config of a run has; its schedule is given by name or in place.
+    """
+
+    runtime_params: dict[str, Any] = Field(default_factory=dict)
+    partition_keys: Any = None
+    schedule: ScheduleReference | None = None
+    description: str | None = None
+
+    @property
+    def run_options(self) -> dict[str, Any]:
+        """What stands in the config of its runs."""
+        return self.model_dump(include={"runtime_params", "partition_keys"}, exclude_defaults=True)
+
+
 class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
@@ -196,6 +213,7 @@ class JobOptions(Options):
     max_concurrent_runs: int | None = Field(default=None, ge=1)
     when_busy: Literal["queue", "skip"] = "queue"
     only_missing_outputs: bool = False
+    presets: dict[values.DagsterName, PresetOptions] = Field(default_factory=dict)
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
@@ -318,3 +336,12 @@ class KedroDagsterConfig(Options):
     nodes: dict[str, NodeOptions] = Field(default_factory=dict)
     sensors: dict[values.DagsterName, SensorOptions] = Field(default_factory=dict)
     jobs: dict[values.DagsterName, JobOptions] = Field(default_factory=dict)
+
+    @property
+    def preset_jobs(self) -> dict[str, tuple[str, str]]:
+        """The jobs that presets are, each with the job and the preset."""
+        return {
+            f"{job}_{preset}": (job, preset)
+            for job, options in self.jobs.items()
+            for preset in options.presets
+        }

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 import dagster as dg
 
-from ..plan.model import JobPlan
+from ..plan.model import JobPlan, ProjectPlan
 from ..plan.starts import AfterPlan
 from ..read.dagster_yml import AfterOptions
 from ..run.turns import describe_busy, free_turns
@@ -17,7 +17,9 @@ _MOST_RUNS = 100
 """How many runs a tick looks at for a job; those of its partitions that are left have own ticks."""
 
 
-def job_sensor(job: JobPlan, jobs: Mapping[str, dg.JobDefinition]) -> dg.SensorDefinition:
+def job_sensor(
+    plan: ProjectPlan, job: JobPlan, jobs: Mapping[str, dg.JobDefinition]
+) -> dg.SensorDefinition:
     """Make the sensor that starts a job when each of some others has succeeded since its last run.
 
     Dagster calls it for each run of these that succeeds. What it does depends on what is stored,
@@ -42,7 +44,7 @@ def job_sensor(job: JobPlan, jobs: Mapping[str, dg.JobDefinition]) -> dg.SensorD
     def sensor(
         context: dg.RunStatusSensorContext,
     ) -> Sequence[dg.RunRequest] | dg.SkipReason | None:
-        free = free_turns(context.instance, job)
+        free = free_turns(plan, context.instance, job)
         if free == 0:
             return dg.SkipReason(f"{describe_busy(job)}.")
         stored = _Stored(job.name, after, context.instance, context.dagster_run)
