@@ -1,8 +1,9 @@
 """Writes the JSON schema of ``dagster.yml``, by which editors complete and check it.
 
 It is made from the models that read the file, and from the config schema of each executor, under
-the names that the documentation gives its options (``MultiprocessExecutorOptions``). Executors
-whose packages are not installed are left out, so `nox -s schema` installs all of them.
+the names that the documentation gives its options (``MultiprocessExecutorOptions``), with what
+``descriptions.yml`` says of each key. Executors whose packages are not installed are left out, so
+`nox -s schema` installs all of them.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from kedro_dagster.plan.executors import EXECUTORS, import_executor
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 
-SCHEMA = Path(__file__).parent / "kedro_dagster" / "dagster.schema.json"
+HERE = Path(__file__).parent
+SCHEMA = HERE / "kedro_dagster" / "dagster.schema.json"
+DESCRIPTIONS = yaml.safe_load((HERE / "descriptions.yml").read_text(encoding="utf-8"))
 
 JsonSchema = dict[str, Any]
 INTERPOLATION: JsonSchema = {"type": "string", "pattern": r"\$\{.+\}"}
@@ -72,6 +76,8 @@ def file_schema() -> JsonSchema:
     """The schema of the whole file."""
     schema = KedroDagsterConfig.model_json_schema(by_alias=True, schema_generator=FileSchema)
     definitions = schema["$defs"]
+    for model in (schema, *definitions.values()):
+        describe(model)
     titles: dict[str, str] = {}
     kinds: JsonSchema = {}
     for name, path in EXECUTORS.items():
@@ -90,7 +96,7 @@ def file_schema() -> JsonSchema:
     }
     definitions["RunnerOptions"] |= {
         "type": ["object", "string"],
-        "properties": {"type": TEXT},
+        "properties": {"type": {**TEXT, "description": DESCRIPTIONS["RunnerOptions"]["type"]}},
         "required": ["type"],
         "additionalProperties": True,
     }
@@ -98,6 +104,12 @@ def file_schema() -> JsonSchema:
     for section in schema["properties"].values():
         allow_nothing(section)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def describe(model: JsonSchema) -> None:
+    """Say of each key what it is."""
+    for key, text in DESCRIPTIONS.get(model["title"], {}).items():
+        model["properties"][key]["description"] = text
 
 
 def allow_nothing(section: JsonSchema) -> None:
@@ -113,6 +125,7 @@ def executor_options(name: str) -> JsonSchema:
     options = from_dagster(import_executor(name).config_schema.config_type)
     if name == "multiprocess":  # an option of the helper's own stands among them
         model = KedroDagsterConfig.model_json_schema()["$defs"]["ExecutorOptions"]
+        describe(model)
         options["properties"]["max_steps_per_worker"] = model["properties"]["max_steps_per_worker"]
     return options
 

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from kedro.framework.startup import bootstrap_project
 
 from kedro_dagster.cli import dagster_group
+from kedro_dagster.plan.side_effects import RUN_THEM
 from live.server import LOCATION, Server, until
 from projects import HELPER, KEDRO, Project, make_project
 
@@ -72,7 +73,7 @@ query {
   version
   repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } }
 }"""
-PLAN = """\
+PLAN = f"""\
 Job everything (pipeline __default__, executor in_process, schedule everything_schedule, 3 steps)
   prepare       prepare      raw -> clean
   first__train  first.train  clean -> model
@@ -87,7 +88,7 @@ Assets
 Assets made elsewhere: raw
 
 Nodes in no asset: show
-  Run a job that has them, or give what they make a catalog entry.
+  {RUN_THEM}
 """
 
 

@@ -123,7 +123,10 @@ def test_a_run_with_a_changed_parameter(server: Server, page: Any, picture: Pict
     location = f"{server.project.package}.definitions"
     launchpad = f"{server.url}/locations/{location}/jobs/reporting/playground/setup"
     page.goto(f"{launchpad}?config={quote(yaml.safe_dump(config))}")
-    page.get_by_role("button", name="Launch Run").click()
+    launch = page.get_by_role("button", name="Launch Run")
+    launch.wait_for()
+    picture("launchpad")
+    launch.click()
     page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
     page.get_by_text("Success", exact=True).first.wait_for(timeout=90_000)
     picture("run")

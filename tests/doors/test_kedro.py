@@ -18,6 +18,7 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import _create_hook_manager, hook_impl
 from kedro.framework.session import KedroSession
 from kedro.io import (
+    AbstractDataset,
     AbstractVersionedDataset,
     CachedDataset,
     DataCatalog,
@@ -316,6 +317,20 @@ def test_a_path_without_its_version_is_not_shown_and_that_is_told(
         assert door.saved_path(versioned) is None
     (message,) = told(caplog)
     assert "have no path in their metadata" in message
+
+
+def test_of_a_dataset_that_does_not_know_its_entry_there_is_none_and_that_is_told(
+    versioned: JSONDataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = door.config_of(versioned)
+    assert entry is not None
+    assert entry["versioned"] is True
+    assert not told(caplog)
+    monkeypatch.delattr(AbstractDataset, "_init_config")
+    for _ in range(2):
+        assert door.config_of(versioned) is None
+    (message,) = told(caplog)
+    assert "only the types are known" in message
 
 
 def test_where_kedro_copies_values_by_another_rule_it_imports_pandas_and_that_is_told(

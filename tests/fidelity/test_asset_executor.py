@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from fidelity.conftest import MakeProject
 from kedro_dagster import KedroProjectTranslator
 from kedro_dagster.doors import fallback
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.describe import describe
-from projects import Project, make_project
+from projects import Project
 
 pytestmark = pytest.mark.xdist_group("asset_executor")
 
@@ -60,24 +60,17 @@ IN_PROCESS = {
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", list(sys.path))
-        patch.setenv("PYTHONPATH", "")
-        yield make_project(
-            tmp_path_factory.mktemp("executor") / "project",
-            pipelines=PIPELINES,
-            catalog={
-                name: {"type": "json.JSONDataset", "filepath": f"data/{name}.json"}
-                for name in ("first", "second")
-            },
-            dagster=IN_PROCESS,
-            hooks=HOOKS,
-            files={
-                "src/shop/merged.py": MERGED,
-                "conf/wrong/dagster.yml": "assets: {executor: writter, speed: 1}\n",
-            },
-        )
+def project(json_project: MakeProject) -> Project:
+    return json_project(
+        *("first", "second"),
+        pipelines=PIPELINES,
+        dagster=IN_PROCESS,
+        hooks=HOOKS,
+        files={
+            "src/shop/merged.py": MERGED,
+            "conf/wrong/dagster.yml": "assets: {executor: writter, speed: 1}\n",
+        },
+    )
 
 
 def processes(project: Project, *command: str) -> tuple[int, int, int]:

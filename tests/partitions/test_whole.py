@@ -14,11 +14,13 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
+from kedro_dagster import KedroProjectTranslator
 from partitions.whole import make_whole
 from projects import Project
 
 pytestmark = pytest.mark.xdist_group("whole")
 
+_KEY = "dagster/partition"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ONCE = ("seed", "split", "scatter", "double", "gather", "count")
 """The nodes that run once, as they do under kedro run."""
@@ -262,6 +264,26 @@ def test_a_plain_asset_beside_a_partitioned_one_is_made_by_itself(
     assert run.success
     assert outputs(clean)["data/report"] == {"parts": 3}
     assert {key for name, key in recorded(run) if name == "parts"} == {"A", "B", "C"}
+
+
+@pytest.mark.parametrize("job", ["", "fan", "per_run", "all"])
+def test_a_side_effect_has_the_partitions_that_its_node_runs_for(
+    job: str, here: Project, clean: Project, instance: dg.DagsterInstance
+) -> None:
+    definitions = KedroProjectTranslator(here.path, env="effects").to_definitions()
+    check = definitions.resolve_asset_graph().get(dg.AssetKey("check"))
+    copied = definitions.resolve_asset_graph().get(dg.AssetKey("copied"))
+    assert check.partitions_def == copied.partitions_def
+    assert not any(check.partition_mappings.values())
+    if job:
+        key = {"partition_key": "A"} if job == "per_run" else {}
+        run = definitions.resolve_job_def(job).execute_in_process(QUIET, instance, **key)
+    else:
+        run = materialise(definitions, instance, "copied", "check", tags={_KEY: "A"})
+    keys = {key for name, key in recorded(run) if name == "check"}
+    assert keys == ({"A"} if job in ("", "per_run") else {"A", "B", *("C" * (job == "all"))})
+    ran = [call[2:] for call in trace(clean) if call[:2] == ("before_node_run", "check")]
+    assert {key for _, key in ran} == keys - {"C"}
 
 
 # --- A run without a partition --------------------------------------------------------------------

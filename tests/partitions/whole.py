@@ -221,6 +221,7 @@ def make_whole(path: Path) -> Project:
         catalog=CATALOG,
         dagster=DAGSTER,
         files={
+            "conf/effects/dagster.yml": "assets: {side_effects: true}\n",
             "data/raw/A.json": '"a"',
             "data/raw/B.json": '"b"',
             "data/scattered/old.json": '"from before"',  # which overwrite takes away

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from kedro.io.core import parse_dataset_definition
 
+from kedro_dagster import KedroProjectComponent
 from kedro_dagster.cli import cli
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
@@ -62,8 +63,12 @@ def test_yaml_is_what_its_file_takes(block: Block) -> None:
     content = yaml.safe_load(block.text)
     assert isinstance(content, dict), f"{block} holds no keys"
     keys = content.keys()
-    if keys <= SECTIONS:
+    if block.text.startswith("# conf/base/parameters.yml"):
+        assert all(isinstance(value, dict) for value in content.values())
+    elif keys <= SECTIONS:
         assert parse_config(content)[1] == []
+    elif content.get("type", "").endswith("Component"):
+        KedroProjectComponent.model().model_validate(content["attributes"])
     elif keys <= {"ops", "resources", "loggers", "execution"}:
         assert content.get("resources", {}).keys() <= {"kedro"}
     elif not keys & INSTANCE and not keys <= {"version", "loggers", "handlers", "formatters"}:

@@ -16,6 +16,7 @@ from kedro.pipeline.node import Node
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.make import make_plan
 from kedro_dagster.plan.model import JobPlan, ProjectPlan, StepPlan
+from kedro_dagster.plan.side_effects import nodes_in_no_asset
 from kedro_dagster.plan.starts import SchedulePlan
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
@@ -48,11 +49,16 @@ def plan_of(
     catalog: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     settings: str = "{}",
+    assets: str = "{}",
 ) -> ProjectPlan:
     """Plan pipelines without a project on disk; datasets that are not files are transient."""
     entries = {name: {"type": FILE, "filepath": name} for name in files.split()}
     config, mistakes = parse_config(
-        {"jobs": yaml.safe_load(jobs), "nodes": yaml.safe_load(settings)}
+        {
+            "jobs": yaml.safe_load(jobs),
+            "nodes": yaml.safe_load(settings),
+            "assets": yaml.safe_load(assets),
+        }
     )
     assert not mistakes
     named = {"__default__": Pipeline(pipelines)} if isinstance(pipelines, list) else pipelines
@@ -244,6 +250,50 @@ def test_the_larger_of_two_pipelines_makes_the_asset_that_both_write() -> None:
     plan = plan_of({"small": small, "large": large}, jobs, files="raw a out")
     assert nodes_of(plan.asset_steps) == [["one"], ["large"]]
     assert plan.external == ("raw",)
+
+
+def test_nodes_that_nothing_follows_are_assets_where_it_is_asked_for() -> None:
+    nodes = [
+        node(same, "a", "b", name="make"),
+        node(same, "b", "m", name="pass"),
+        node(same, "m", None, name="ns.tell"),
+        node(same, "m", "n"),  # has no name
+        node(same, "b", None, name="b"),  # as the dataset is called
+        node(same, "params:x", None, name="alone"),
+    ]
+    assert not plan_of(nodes, files="a b").side_effects
+    plan = plan_of(nodes, files="a b", assets="{side_effects: true, key_prefix: [x]}")
+    made = {name: one for step in plan.asset_steps.values() for name, one in step.upstream.items()}
+    digest = next(name for name in made if name.startswith("b_"))
+    assert made == {
+        "b": ("a",),
+        "ns.tell": ("b",),
+        "same": ("b",),
+        digest: ("b",),
+        "alone": (),
+    }
+    assert plan.datasets["ns.tell"].asset_key == ["x", "ns", "tell"]
+    assert plan.datasets[digest].asset_key == ["x", digest]
+    (step,) = (one for one in plan.asset_steps.values() if "same" in one.upstream)
+    assert [one.name for one in step.nodes_for(["ns.tell"])] == ["pass", "ns.tell"]
+    assert len(step.nodes_for(["same"])) == 2
+    assert not nodes_in_no_asset(plan)
+
+
+def test_side_effects_of_nodes_of_one_name_stay_apart_whatever_their_order() -> None:
+    pipelines = {
+        "one": Pipeline([node(same, "a", None, name="tell")]),
+        "two": Pipeline([node(other, "b", None, name="tell")]),
+    }
+    jobs = [f"{name}: {{pipeline: {{pipeline_name: {name}}}}}" for name in pipelines]
+    found = [
+        plan_of(pipelines, f"{{{', '.join(order)}}}", files="a b", assets="{side_effects: true}")
+        for order in (jobs, jobs[::-1])
+    ]
+    names = [{node.inputs[0]: name for node, name in one.side_effects.items()} for one in found]
+    assert names[0] == names[1]
+    assert names[0].keys() == {"a", "b"}
+    assert len(set(names[0].values())) == 2
 
 
 def test_pipelines_that_read_from_each_other_are_two_jobs_and_one_asset() -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .datasets import NOTHING_OUTPUT, DagsterNothingDataset, DagsterPartitionedDataset
     from .render.assets import CatalogTranslator
     from .render.code_location import KedroProjectTranslator
+    from .render.component import KedroProjectComponent
     from .render.jobs import PipelineTranslator
     from .render.ops import NodeTranslator
 
@@ -23,6 +24,7 @@ __all__ = [
     "CatalogTranslator",
     "DagsterNothingDataset",
     "DagsterPartitionedDataset",
+    "KedroProjectComponent",
     "KedroProjectTranslator",
     "NodeTranslator",
     "PipelineTranslator",
@@ -32,6 +34,7 @@ __all__ = [
 # Plain `kedro run` imports what catalogs, nodes and logging.yml name: without Dagster
 _MODULES = {
     "CatalogTranslator": ".render.assets",
+    "KedroProjectComponent": ".render.component",
     "KedroProjectTranslator": ".render.code_location",
     "NodeTranslator": ".render.ops",
     "PipelineTranslator": ".render.jobs",
@@ -53,3 +56,8 @@ def __getattr__(name: str) -> Any:
         check_installed()  # first: with other versions, the import fails with a worse message
         quiet.import_kedro()
     return getattr(import_module(module, __name__), name)
+
+
+def __dir__() -> list[str]:
+    """Name what is imported when it is asked for: ``dg`` looks for components among them."""
+    return sorted({*globals(), *__all__})

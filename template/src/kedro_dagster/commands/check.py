@@ -107,9 +107,7 @@ def _deep(
     project: KedroProject, names: Collection[str]
 ) -> Iterator[tuple[str, tuple[KeyPath, str]]]:
     """Build each dataset, and look whether its credentials are there."""
-    context = kedro_door.context_outside_of_runs(
-        str(project.path), project.package_name, project.conf_source, project.env
-    )
+    context = project.context()
     loader = context.config_loader
     credentials = _read(loader, "credentials")
     remember(credentials)

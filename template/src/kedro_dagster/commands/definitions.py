@@ -6,6 +6,7 @@ import runpy
 import warnings
 
 import dagster as dg
+from dagster.components.definitions import LazyDefinitions
 
 from ..errors import KedroDagsterError
 from ..read.registry import describe_cause
@@ -21,7 +22,9 @@ def load_repository(package: str) -> dg.RepositoryDefinition:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
             found = runpy.run_module(module, run_name=module)
-        definitions = [one for one in found.values() if isinstance(one, dg.Definitions)]
+        # Those of `dg` are made by a function, which Dagster calls
+        made = [one() if isinstance(one, LazyDefinitions) else one for one in found.values()]
+        definitions = [one for one in made if isinstance(one, dg.Definitions)]
         if len(definitions) == 1:
             repository: dg.RepositoryDefinition = definitions[0].get_repository_def()
             repository.get_all_jobs()

@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any
 
 import kedro.io
-from kedro.config import AbstractConfigLoader, omegaconf_config
+from kedro.config import AbstractConfigLoader, MissingConfigException, omegaconf_config
 from kedro.framework.context import KedroContext
 from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
@@ -204,6 +204,35 @@ def catalog_outside_of_runs(context: KedroContext) -> CatalogProtocol[Any, Any]:
         hooks.unregister(plugin)
     _replace(context, "_get_parameters", dict)
     return _catalog_of(context)
+
+
+def datasets_of_hooks(context: KedroContext) -> dict[str, AbstractDataset[Any, Any]]:
+    """What hooks put into the catalog of such a context when it is created.
+
+    They get the parameters as they stand in the files: typed ones may be those of a run.
+    """
+    loader = context.config_loader
+    for kind in ("catalog", "parameters"):
+        try:
+            loader[kind] = read_leniently(loader, kind)
+        except MissingConfigException:
+            loader[kind] = {}
+    if _RELEASE >= (1, 3):
+        _replace(context, "_validated_params_cache", loader["parameters"])
+    with datasets_built() as built:
+        catalog = _catalog_of(context, save_version=generate_timestamp(), load_versions={})
+    only_built = set(map(id, built))
+    return {
+        name: dataset
+        for name, (dataset, _) in datasets_in(catalog).items()
+        if not (id(dataset) in only_built or name.partition(":")[0] in ("parameters", "params"))
+    }
+
+
+@or_else(KEDRO, "of datasets that hooks put into the catalog, only the types are known", None)
+def config_of(dataset: AbstractDataset[Any, Any]) -> dict[str, Any]:
+    """The catalog entry of a dataset, as far as the dataset knows it."""
+    return dataset._init_config()
 
 
 def raw_parameters(context: KedroContext) -> dict[str, Any]:

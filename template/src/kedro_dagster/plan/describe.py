@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from .model import JobPlan, ProjectPlan, StepPlan, StepSettings
 from .preflight import preflight
-
-RUN_THEM = "Run a job that has them, or give what they make a catalog entry."
+from .side_effects import RUN_THEM, nodes_in_no_asset
 
 
 def describe(plan: ProjectPlan) -> str:
@@ -23,7 +22,7 @@ def describe(plan: ProjectPlan) -> str:
     ]
     if plan.external:
         lines += ["", f"Assets made elsewhere: {', '.join(plan.external)}"]
-    if left := plan.nodes_in_no_asset:
+    if left := nodes_in_no_asset(plan):
         lines += ["", f"Nodes in no asset: {', '.join(left)}", f"  {RUN_THEM}"]
     if warnings := list(preflight(plan)):
         lines += ["", "Warnings", *(f"  {warning}" for warning in warnings)]

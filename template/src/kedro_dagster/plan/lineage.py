@@ -40,10 +40,14 @@ class Lineage:
     def of(self, dataset: str) -> dict[str, Any]:
         """What a plan says of a dataset: its node, the pipelines of this, and the group."""
         if node := self._makers.get(dataset):
-            pipelines = tuple(self._homes.get(node.name, ()))
-            return {"node": node, "pipelines": pipelines, "group": self._group(node)}
+            return self.of_node(node)
         groups = {self._group(reader) for reader in self._readers.get(dataset, ())}
         return {"group": groups.pop() if len(groups) == 1 else "external"}
+
+    def of_node(self, node: Node) -> dict[str, Any]:
+        """What a plan says of what a node makes."""
+        pipelines = tuple(self._homes.get(node.name, ()))
+        return {"node": node, "pipelines": pipelines, "group": self._group(node)}
 
     def _group(self, node: Node) -> str | None:
         if node.namespace:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from ..doors.kedro import strip_transcoding
 from ..errors import KeyPath, did_you_mean
@@ -24,13 +25,14 @@ from ..read.registry import failed_import
 from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
-from .model import AssetStepPlan, JobPlan, ProjectPlan
+from .model import AssetStepPlan, DatasetPlan, JobPlan, ProjectPlan
 from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
 from .presets import check_presets, preset_job
 from .runners import NOT_FOR_PARTITIONS, check_runner
+from .side_effects import plan_side_effects
 from .starts import SchedulePlan, after_of, check_after
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
@@ -66,7 +68,16 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         ]
         check_mappings(project, by_key, datasets, mistakes)
         datasets = spread_missing(datasets, every)
-    steps = StepPlanner(datasets, options, node_labels(every))
+    labels, side_effects = node_labels(every), dict[Node, DatasetPlan]()
+    if datasets_are_known and project.config.assets.side_effects:
+        run_once = options.whole_nodes(every)
+        side_effects = plan_side_effects(project, pipelines.values(), datasets, labels, run_once)
+    steps = StepPlanner(
+        {**datasets, **{one.name: one for one in side_effects.values()}},
+        options,
+        labels,
+        {node: one.name for node, one in side_effects.items()},
+    )
     plans_steps = len(mistakes) == before
     jobs = _plan_jobs(project, pipelines, whole, steps, mistakes, plans_steps=plans_steps)
     check_after(project.config, jobs, mistakes)
@@ -87,7 +98,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     made = {name for asset_step in asset_steps for name in asset_step.upstream}
     return ProjectPlan(
         project=project.source,
-        datasets=datasets,
+        datasets=steps.datasets,
         jobs=jobs,
         asset_steps={asset_step.step.name: asset_step for asset_step in asset_steps},
         external=tuple(
@@ -102,6 +113,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
             project.config, ("assets", "executor"), project.config.assets.executor
         ),
         facts=project.config.assets.facts,
+        side_effects=steps.side_effects,
     )
 
 

@@ -7,10 +7,9 @@ mappings, and what the catalog says of assets in Dagster's own words.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import chain
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -22,6 +21,7 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
+from ..read.step_words import StepWords
 from .starts import AfterPlan, PresetPlan, SchedulePlan
 from .validators import CheckPlan
 
@@ -45,7 +45,8 @@ class DatasetPlan:
         name: Its name in Kedro.
         identifier: Its name where Dagster wants an identifier: inputs and outputs of ops.
         kind: What becomes of its data.
-        variants: Its names with their transcoding, the persisted ones first.
+        variants: Its names with their transcoding, the persisted ones first; none of a side
+            effect, which is no dataset but the run of a node that no asset needs.
         type: The ``type`` of its catalog entry.
         versioned: Whether each run saves a version of its own.
         metadata: The ``metadata`` of its catalog entry.
@@ -81,7 +82,7 @@ class DatasetPlan:
     pipelines: tuple[str, ...] = ()
     group: str | None = None
     said: dg.AssetSpec | None = None
-    step_words: dagster_yml.StepWords | None = None
+    step_words: StepWords | None = None
 
     @property
     def persisted(self) -> bool:
@@ -224,6 +225,7 @@ class AssetStepPlan:
         partitioning: The partitions of the assets, where they have any.
         whole: The names of the nodes that run once, with all partitions.
         takes_all: Whether a run makes all partitions or none.
+        side_effects: The assets that stand for the run of a node, by the node.
     """
 
     step: StepPlan
@@ -232,10 +234,13 @@ class AssetStepPlan:
     partitioning: Partitioning | None = None
     whole: frozenset[str] = frozenset()
     takes_all: bool = False
+    side_effects: Mapping[Node, str] = field(default_factory=dict)
 
     def nodes_for(self, assets: Iterable[str]) -> Nodes:
         """The nodes that must run to make some of the assets, and no others."""
-        return nodes_making(self.step.nodes, set(assets), self.transient)
+        wanted = set(assets)
+        ends = {node for node, asset in self.side_effects.items() if asset in wanted}
+        return nodes_making(self.step.nodes, wanted, self.transient, ends)
 
 
 @dataclass(frozen=True)
@@ -255,6 +260,7 @@ class ProjectPlan:
         asset_executor: The executor of materialisations; ``None`` for Dagster's default.
         one_writer: Whether steps that write the same dataset take turns, in all runs.
         facts: Within which limits runs tell of the data they save.
+        side_effects: The assets that stand for the run of a node, by the node.
     """
 
     project: ProjectSource
@@ -269,6 +275,7 @@ class ProjectPlan:
     asset_executor: dagster_yml.ExecutorOptions | None = None
     one_writer: bool = False
     facts: dagster_yml.FactsOptions = field(default_factory=dagster_yml.FactsOptions)
+    side_effects: Mapping[Node, str] = field(default_factory=dict)
 
     @functools.cached_property
     def by_identifier(self) -> Mapping[str, DatasetPlan]:
@@ -305,14 +312,6 @@ class ProjectPlan:
         others = [node for node in job.pipeline.nodes if node not in own]
         return nodes_making(others, lost, self._transient)
 
-    @property
-    def nodes_in_no_asset(self) -> list[str]:
-        """The nodes that no asset needs, so that only jobs run them."""
-        pipelines = [job.pipeline.nodes for job in self.jobs.values()]
-        made = {name for step in self.asset_steps.values() for name in step.upstream}
-        needed = {*chain(*(nodes_making(one, {*made}, self._transient) for one in pipelines))}
-        return list(dict.fromkeys(one.name for one in chain(*pipelines) if one not in needed))
-
     @functools.cached_property
     def _transient(self) -> frozenset[str]:
         return frozenset(name for name, one in self.datasets.items() if not one.persisted)
@@ -333,11 +332,13 @@ def data_outputs(node: Node) -> Iterator[str]:
     return map(strip_transcoding, node.outputs)
 
 
-def nodes_making(nodes: Sequence[Node], wanted: set[str], transient: frozenset[str]) -> Nodes:
-    """Of nodes in order, those that make some datasets, and the transient inputs of these."""
+def nodes_making(
+    nodes: Sequence[Node], wanted: set[str], transient: frozenset[str], ends: Container[Node] = ()
+) -> Nodes:
+    """Of nodes in order, the ends, those that make some datasets, and transient inputs of these."""
     needed = []
     for node in reversed(nodes):
-        if wanted.intersection(data_outputs(node)):
+        if node in ends or wanted.intersection(data_outputs(node)):
             needed.append(node)
             wanted.update(transient.intersection(data_inputs(node)))
     return tuple(reversed(needed))

@@ -1,9 +1,9 @@
 """Names in Dagster: of datasets, steps and ops, and of the resources.
 
 A name depends on what the thing is, never on what else there is: run config and history refer to
-it. So a name that another thing might have too always carries a digest of what it is. The two
-exceptions are two nodes of one name, and two without a name that have one function: else the
-steps of all nodes would carry a digest.
+it. So a name that another thing might have too always carries a digest of what it is. The
+exceptions are two nodes of one name, two without a name that have one function, and side effects
+of nodes that are called as a dataset is: else all would carry a digest.
 """
 
 from __future__ import annotations

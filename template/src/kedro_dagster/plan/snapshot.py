@@ -13,6 +13,7 @@ from kedro.pipeline.node import Node
 
 from .model import AssetStepPlan, DatasetPlan, JobPlan, ProjectPlan, StepPlan
 from .preflight import preflight
+from .side_effects import nodes_in_no_asset
 
 VERSION = 1
 """Of the form of the snapshot: another one has a key removed, or its meaning changed."""
@@ -31,9 +32,13 @@ def snapshot(plan: ProjectPlan) -> dict[str, Any]:
         },
         "jobs": [_job(job) for job in plan.jobs.values()],
         "assets": [one for step in plan.asset_steps.values() for one in _assets(plan, step)],
-        "nodes_in_no_asset": plan.nodes_in_no_asset,
+        "nodes_in_no_asset": nodes_in_no_asset(plan),
         "nodes": [_node(node) for node in nodes.values()],
-        "datasets": {name: _dataset(dataset) for name, dataset in sorted(plan.datasets.items())},
+        "datasets": {
+            name: _dataset(dataset)
+            for name, dataset in sorted(plan.datasets.items())
+            if dataset.variants
+        },
         "parameters": sorted({*names} - {"parameters"}),
         "warnings": list(map(str, preflight(plan))),
     }
@@ -86,7 +91,7 @@ def _assets(plan: ProjectPlan, asset_step: AssetStepPlan) -> Iterator[dict[str, 
     for name, upstream in asset_step.upstream.items():
         yield {
             "key": plan.datasets[name].asset_key,
-            "dataset": name,
+            "dataset": name if plan.datasets[name].variants else None,
             "group": asset_step.step.name,
             "nodes": [node.name for node in asset_step.nodes_for([name])],
             "dependencies": list(upstream),

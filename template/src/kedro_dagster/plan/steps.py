@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from ..doors.kedro import strip_transcoding
 from ..errors import KeyPath
 from ..read.dagster_yml import GroupBy
 from ..read.partition_entry import Partitioning
@@ -42,12 +41,14 @@ class StepPlanner:
         datasets: The datasets of all jobs.
         options: Finds the settings of steps.
         labels: What nodes without a name are called.
+        side_effects: The assets that stand for the run of a node, by the node.
         mistakes: Where nodes that share a step disagree about its settings; added to.
     """
 
     datasets: Datasets
     options: NodeOptionsResolver
     labels: Mapping[str, str] = field(default_factory=dict)
+    side_effects: Mapping[Node, str] = field(default_factory=dict)
     mistakes: dict[KeyPath, str] = field(default_factory=dict)
 
     def job_steps(
@@ -93,7 +94,7 @@ class StepPlanner:
         made: set[str] = set()
         found: list[AssetStepPlan] = []
         for pipeline in sorted(pipelines, key=lambda pipeline: -len(pipeline.nodes)):
-            if made.issuperset(map(strip_transcoding, pipeline.all_outputs())):
+            if made.issuperset(chain.from_iterable(map(self._made_by, pipeline.nodes))):
                 continue
             for group in _merge_cycles(group_by_memory(pipeline.nodes, self.datasets), pipeline):
                 sources = self._upstream(group)
@@ -131,7 +132,17 @@ class StepPlanner:
             partitioning=next(iter(partitioned.values()), None),
             whole=whole,
             takes_all=not at_once.isdisjoint(partitioned),
+            side_effects={
+                node: name
+                for node in group
+                if (name := self.side_effects.get(node, "")) in upstream
+            },
         )
+
+    def _made_by(self, node: Node) -> Iterable[str]:
+        """What a node makes, be it data or a side effect."""
+        side_effect = self.side_effects.get(node)
+        return (*data_outputs(node), *([side_effect] if side_effect else ()))
 
     def _upstream(self, group: Nodes) -> Sources:
         """The sources of each asset that a group makes."""
@@ -141,7 +152,7 @@ class StepPlanner:
             for name in data_inputs(node):
                 persisted = self.datasets[name].persisted
                 read.update({name: None} if persisted else sources.get(name, {}))
-            sources.update(dict.fromkeys(data_outputs(node), read))
+            sources.update(dict.fromkeys(self._made_by(node), read))
         return {name: tuple(sources[name]) for name in sources if self.datasets[name].persisted}
 
     def _same_partitions(

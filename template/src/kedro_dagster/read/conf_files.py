@@ -47,9 +47,11 @@ def read_config(loader: AbstractConfigLoader, key: str) -> Mapping[str, Any]:
     return content
 
 
-def read_catalog(loader: AbstractConfigLoader) -> CatalogConfigResolver:
+def read_catalog(
+    loader: AbstractConfigLoader, of_hooks: Mapping[str, Any]
+) -> CatalogConfigResolver:
     """Read the entries and patterns of the catalog, without what may be secret in them."""
-    content = read_config(loader, "catalog")
+    content = {**read_config(loader, "catalog"), **of_hooks}
     remember_urls(content)
     entries = {name: _without_credentials(entry) for name, entry in content.items()}
     described = {

@@ -252,39 +252,6 @@ class NodeOptions(Options):
     tags: values.OpTags = Field(default_factory=dict)
 
 
-class BackfillOptions(Options):
-    """How a backfill runs the partitions of an asset: a ``dagster.BackfillPolicy``."""
-
-    type: Literal["single_run", "multi_run"]
-    max_partitions_per_run: int = Field(default=1, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_yaml(cls, value: Any) -> Any:
-        return {"type": value} if isinstance(value, str) else value
-
-
-class CheckOptions(Options):
-    """What is checked of a dataset, beside what its validator checks."""
-
-    schema_drift: bool = False
-
-
-class StepWords(Options):
-    """What an entry of the catalog says of the step that makes it, below ``metadata: dagster:``.
-
-    ``facts`` says whether it tells of the data, and ``check`` what it checks of it.
-
-    It stands there beside the words for which Dagster has a model.
-    """
-
-    backfill_policy: BackfillOptions | None = None
-    retry_policy: RetryOptions | None = None
-    pool: values.Pool | None = None
-    facts: bool = True
-    check: CheckOptions = Field(default_factory=CheckOptions)
-
-
 class SensorOptions(Options):
     """Runs a job for each new file of a ``DagsterPartitionedDataset`` with dynamic partitions."""
 
@@ -311,12 +278,16 @@ class FactsOptions(Options):
 class AssetsOptions(Options):
     """What holds for all assets: how they are materialised outside of jobs, what runs tell of them.
 
-    The prefix of their keys tells projects apart.
+    The prefix of their keys tells projects apart. With ``side_effects``, nodes that no asset needs
+    are assets too; with ``from_hooks``, hooks are called at load, for what they put into the
+    catalog.
     """
 
     executor: ExecutorReference | None = None
     key_prefix: values.KeyPrefix = Field(default_factory=list)
     facts: FactsOptions = Field(default_factory=FactsOptions)
+    side_effects: bool = False
+    from_hooks: bool = False
 
 
 class KedroDagsterConfig(Options):

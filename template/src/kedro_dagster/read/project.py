@@ -1,7 +1,7 @@
 """Read a Kedro project: its pipelines, the configuration of its catalog, and ``dagster.yml``.
 
 No dataset is built here, and a session and a context only where the pipelines do not load
-before the project's hooks have been called.
+before the project's hooks have been called, or where it asks for what these put into the catalog.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .ad_hoc import add_job_asked_for
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
 from .factories import factories_in, make_jobs, pipelines_of_factories
+from .from_hooks import entries_of_hooks
 from .hidden import hidden_paths
 from .messages import parse_config
 from .registry import describe_cause, load_pipelines, pipelines_of_jobs
@@ -120,7 +121,7 @@ def read_project(
         conf_source=source.conf_source,
         pipelines=pipelines,
         import_failures=import_failures,
-        catalog=read_catalog(loader),
+        catalog=read_catalog(loader, entries_of_hooks(source) if config.assets.from_hooks else {}),
         parameters=parameters,
         hidden_parameters=hidden_paths(loader, "parameters", parameters),
         config=asked,

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kedro.framework.context import KedroContext
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -58,6 +59,12 @@ class ProjectSource:
             conf_source=self.conf_source,
             env=self.env,
         ).load_context()
+
+    def context(self) -> KedroContext:
+        """Create the project's context outside of runs."""
+        return kedro_door.context_outside_of_runs(
+            str(self.path), self.package_name, self.conf_source, self.env
+        )
 
     def import_pipelines(self, names: Collection[str]) -> None:
         """Import pipelines of which only the outlines are known; ``__default__`` are all."""

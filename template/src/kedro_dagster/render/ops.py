@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
-from ..plan.model import AssetStepPlan, DatasetPlan, ProjectPlan, StepPlan, partitioned_in
+from ..plan.model import AssetStepPlan, ProjectPlan, StepPlan, partitioned_in
 from ..plan.names import (
     IO_MANAGER,
     KEDRO,
@@ -71,6 +71,36 @@ class NodeTranslator:
             The description, as Markdown.
         """
         return "\n\n".join(f"`{node}`" for node in step.nodes)
+
+    def get_pool(self, step: StepPlan) -> str | None:
+        """The concurrency pool of a step's op: that of its nodes in ``dagster.yml`` or the catalog.
+
+        Args:
+            step: The step.
+
+        Returns:
+            The name of the pool, if there is any.
+        """
+        return step.settings.pool
+
+    def get_backfill_policy(self, asset_step: AssetStepPlan) -> dg.BackfillPolicy | None:
+        """The backfill policy of a step of assets: that of the first dataset that has one.
+
+        Args:
+            asset_step: The step; one that takes all partitions is not asked for.
+
+        Returns:
+            The policy; ``None`` for a run for each partition.
+        """
+        for dataset in map(self.plan.datasets.__getitem__, asset_step.upstream):
+            options = dataset.step_words and dataset.step_words.backfill_policy
+            if dataset.metadata.get("backfill_policy") == "single_run" or (
+                options and options.type == "single_run"
+            ):
+                return dg.BackfillPolicy.single_run()
+            if options:
+                return dg.BackfillPolicy.multi_run(options.max_partitions_per_run)
+        return None
 
     def op(self, step: StepPlan) -> dg.OpDefinition:
         """Make the op of a job's step.
@@ -148,7 +178,7 @@ class NodeTranslator:
             can_subset=len(made) > 1 or bool(checks),
             backfill_policy=dg.BackfillPolicy.single_run()
             if asset_step.takes_all
-            else _backfill_policy(datasets[name] for name in made),
+            else self.get_backfill_policy(asset_step),
         )
 
     def checks(self) -> Iterator[dg.AssetChecksDefinition]:
@@ -184,21 +214,8 @@ class NodeTranslator:
             required_resource_keys=resources,
             tags={**self.get_tags(step), **dict(step.settings.tags)},
             retry_policy=_retry_policy(step.settings.retry_policy),
-            pool=step.settings.pool,
+            pool=self.get_pool(step),
         )
-
-
-def _backfill_policy(made: Iterable[DatasetPlan]) -> dg.BackfillPolicy | None:
-    """The policy of the first dataset of a step that has one."""
-    for dataset in made:
-        options = dataset.step_words and dataset.step_words.backfill_policy
-        if dataset.metadata.get("backfill_policy") == "single_run" or (
-            options and options.type == "single_run"
-        ):
-            return dg.BackfillPolicy.single_run()
-        if options:
-            return dg.BackfillPolicy.multi_run(options.max_partitions_per_run)
-    return None
 
 
 def _retry_policy(options: RetryOptions | None) -> dg.RetryPolicy | None:

@@ -64,10 +64,7 @@ def new_partitions_sensor(
 
     @cache  # a hook may register a resolver, which it can do once in a process
     def find_dataset() -> Any:
-        project = plan.project
-        context = kedro_door.context_outside_of_runs(
-            str(project.path), project.package_name, project.conf_source, project.env
-        )
+        context = plan.project.context()
         remember_credentials(context.config_loader)
         catalog = kedro_door.catalog_outside_of_runs(context)
         return kedro_door.unwrap_cached(catalog.get(watched.variants[0]))

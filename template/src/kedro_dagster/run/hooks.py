@@ -17,10 +17,10 @@ from kedro.runner import SequentialRunner
 from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume, with_missing_outputs
 from ..errors import RunConfigError, StepFailedError, while_handled
-from ..plan.describe import RUN_THEM
 from ..plan.model import ProjectPlan, is_parameter, partitioned_in
 from ..plan.preflight import SHOWN
 from ..plan.runners import NOT_FOR_PARTITIONS, is_async, make_runner, runs_in_order
+from ..plan.side_effects import RUN_THEM, nodes_in_no_asset
 from ..read.credentials import redacted_errors
 from . import mlflow_run, viz_status
 from .event_log import event_log
@@ -97,7 +97,7 @@ class PipelineHooks:
         all_assets = {name for step in plan.asset_steps.values() for name in step.upstream}
         if self.selection.job or not all_assets.issubset(self.selection.assets):
             return
-        if left := plan.nodes_in_no_asset:
+        if left := nodes_in_no_asset(plan):
             more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
             logger.warning(
                 "This run makes all assets. Nodes in no asset do not run: %s%s. %s",

@@ -238,7 +238,9 @@ class KedroRun:
         self.facts.forget()
 
     def location(self, name: str, key: str | None = None) -> dict[str, Any]:
-        """Say where a dataset, or one of its partitions, is saved."""
+        """Say where a dataset, or one of its partitions, is saved; a side effect is nowhere."""
+        if not self.plan.datasets[name].variants:
+            return {}
         dataset = kedro_door.unwrap_cached(self.dataset(name))
         path = kedro_door.saved_path(dataset) if key is None else dataset.path_of(key)
         found: dict[str, Any] = {"path": dg.MetadataValue.path(redact_path(path))} if path else {}

@@ -12,6 +12,8 @@ from kedro.pipeline.node import Node
 
 from ..doors.kedro import strip_transcoding
 from ..plan.model import ProjectPlan, StepPlan, data_outputs
+from ..plan.partitions import driving_dataset
+from ..read.partition_entry import all_keys
 from .checks import (
     Columns,
     Verdict,
@@ -58,7 +60,22 @@ class Records:
             dataset = self.plan.datasets[name]
             if dataset.persisted and name not in recorded:
                 self._log_made(context, name, made.get(name, (None,)))
+        side_effect = self.plan.side_effects.get(node)
+        if side_effect and side_effect not in recorded:
+            keys = self._keys_of_side_effect(node, side_effect, scopes, context.instance)
+            self._log_made(context, side_effect, keys)
         return made
+
+    def _keys_of_side_effect(
+        self, node: Node, name: str, scopes: Scopes, instance: dg.DagsterInstance
+    ) -> Sequence[str | None]:
+        """The partitions for which a node has run, where its asset has some."""
+        partitioning = self.plan.datasets[name].partitioning
+        if partitioning is None:
+            return (None,)
+        leader = driving_dataset(node, self.plan.datasets)
+        scope = scopes.get(leader[0]) if leader else None
+        return scope.keys if scope else all_keys(partitioning.definition, instance)
 
     @contextmanager
     def of_failure(

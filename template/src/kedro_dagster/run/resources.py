@@ -106,7 +106,8 @@ class KedroIOManager(dg.IOManager):
             self._run.job_resources = context.step_context.job_def.resource_defs
         key = context.asset_key
         dataset = self._run.plan.datasets.get(self._names.get(key, ""))
-        if dataset is None:  # the asset of an entry that no job uses is called as the entry is
+        # The asset of an entry that no job uses is called as the entry is
+        if dataset is None or not dataset.variants:
             prefix = self._run.plan.key_prefix
             is_prefixed = tuple(key.path[: len(prefix)]) == prefix
             yield ".".join(key.path[len(prefix) :] if is_prefixed else key.path)
