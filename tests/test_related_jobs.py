@@ -75,6 +75,7 @@ CATALOG = """\
 DAGSTER = """\
     executors:
       two: {multiprocess: {max_concurrent: 2}}
+      spawned: {multiprocess: {start_method: {spawn: {}}}}
     jobs:
       "{namespace}_job":
         pipeline: {pipeline_name: __default__, node_namespaces: ["{namespace}"]}
@@ -93,7 +94,7 @@ DAGSTER = """\
         after: [us_job, eu_job, copied]
       sized:
         pipeline: {pipeline_name: ingest, node_namespaces: eu}
-        executor: two
+        executor: spawned
         max_concurrent_runs: 1
         when_busy: skip
         presets:
@@ -307,7 +308,7 @@ def test_a_preset_runs_as_kedro_run_with_its_parameters(project: Project) -> Non
     project.kedro("run", "--namespaces", "eu", "--params", "size=2")
     expected = data(project)
     assert expected == {"eu/total.json": 1}
-    project.kedro("dagster", "run", "sized", "--preset", "small")
+    project.kedro("dagster", "run", "sized", "--preset", "small", "--executor", "two")
     assert data(project) == expected
     project.execute("sized_small")  # as from the launchpad, with what stands there
     assert data(project) == expected
