@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -73,6 +75,7 @@ CATALOG = """\
 DAGSTER = """\
     executors:
       two: {multiprocess: {max_concurrent: 2}}
+      spawned: {multiprocess: {start_method: {spawn: {}}}}
     jobs:
       "{namespace}_job":
         pipeline: {pipeline_name: __default__, node_namespaces: ["{namespace}"]}
@@ -89,6 +92,21 @@ DAGSTER = """\
         pipeline: {pipeline_name: report}
         executor: in_process
         after: [us_job, eu_job, copied]
+      sized:
+        pipeline: {pipeline_name: ingest, node_namespaces: eu}
+        executor: spawned
+        max_concurrent_runs: 1
+        when_busy: skip
+        presets:
+          small: {runtime_params: {size: 2}}
+          big:
+            runtime_params: {size: 9, model: {depth: 5}}
+            schedule: {cron_schedule: "@daily", runtime_params: {model: {rate: 1}}}
+            description: All of it.
+      fan:
+        pipeline: {pipeline_name: copying}
+        executor: in_process
+        presets: {b: {partition_keys: [b]}}
       fetched: {pipeline: {pipeline_name: copying}, partitions: per_run, executor: in_process}
       copied:
         pipeline: {pipeline_name: copying}
@@ -107,7 +125,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         package="related",
         pipelines=PIPELINES,
         catalog=CATALOG,
-        parameters={"size": 4},
+        parameters={"size": 4, "model": {"depth": 1, "rate": 0.1}},
         dagster=DAGSTER,
         files={f"parts/{key}.json": json.dumps(key) for key in "abc"},
     )
@@ -141,7 +159,9 @@ def test_a_factory_gives_a_job_for_each_namespace_pipeline_and_tag(
 ) -> None:
     jobs = translator.plan.jobs
     assert {name: job.pattern for name, job in jobs.items()} == {
-        **dict.fromkeys(("report", "joined", "fetched", "copied")),  # which are there by name
+        "report": None,  # which is there by name
+        **dict.fromkeys(("joined", "sized", "fan", "fetched", "copied")),
+        **dict.fromkeys(("sized_small", "sized_big", "fan_b")),
         "eu_job": "{namespace}_job",
         "us_job": "{namespace}_job",
         "us_west": "us_{part}",
@@ -165,6 +185,7 @@ def test_a_factory_gives_a_job_for_each_namespace_pipeline_and_tag(
 
 @pytest.mark.parametrize("job", ["us_job", "us_west"])
 def test_a_job_of_a_factory_makes_what_kedro_run_makes(project: Project, job: str) -> None:
+    data(project)  # of other tests
     namespaces = {"us_job": "us", "us_west": "us.west"}
     project.kedro("run", "--namespaces", namespaces[job])
     expected = data(project)
@@ -243,3 +264,64 @@ def test_a_job_takes_the_partition_of_the_one_before(daemon: Daemon) -> None:
         "c": runs[0].run_id,  # two, since max_concurrent_runs says so
         "b": runs[2].run_id,
     }
+
+
+def test_a_preset_is_a_job_with_the_same_ops_and_a_config_of_its_own(
+    repository: dg.RepositoryDefinition, translator: KedroProjectTranslator, tmp_path: Path
+) -> None:
+    sized, small, big = (repository.get_job(name) for name in ("sized", "sized_small", "sized_big"))
+    assert {id(one) for one in small.all_node_defs} - {id(small.graph)} == {
+        id(one) for one in sized.all_node_defs
+    } - {id(sized.graph)}
+    assert sized.run_config is None
+    assert small.run_config == options_of(runtime_params={"size": 2})
+    assert repository.get_job("fan_b").run_config == options_of(partition_keys=["b"])
+    assert small.description == (
+        "Kedro pipeline ingest; node_namespaces: eu; preset small of job sized"
+    )
+    assert big.description == "All of it."
+    schedule = repository.get_schedule_def("sized_big_schedule")
+    assert schedule.job_name == "sized_big"
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for job, skipped in ((None, False), ("sized_small", True)):  # which takes the only turn
+            if job:
+                instance.create_run_for_job(
+                    repository.get_job(job), status=dg.DagsterRunStatus.STARTED
+                )
+            context = dg.build_schedule_context(instance, repository_def=repository)
+            tick = schedule.evaluate_tick(context)
+            assert bool(tick.skip_message) is skipped
+            for request in tick.run_requests or ():
+                params = {"size": 9, "model": {"depth": 5, "rate": 1}}
+                assert request.run_config == options_of(runtime_params=params)
+    shown = describe(translator.plan)
+    assert "Job sized_small (preset small of sized, pipeline ingest, executor multi" in shown
+
+
+def options_of(**options: Any) -> dict[str, Any]:
+    """The config of a run with options of `kedro run`."""
+    return {"resources": {"kedro": {"config": options}}}
+
+
+def test_a_preset_runs_as_kedro_run_with_its_parameters(project: Project) -> None:
+    data(project)  # of other tests
+    project.kedro("run", "--namespaces", "eu", "--params", "size=2")
+    expected = data(project)
+    assert expected == {"eu/total.json": 1}
+    project.kedro("dagster", "run", "sized", "--preset", "small", "--executor", "two")
+    assert data(project) == expected
+    project.execute("sized_small")  # as from the launchpad, with what stands there
+    assert data(project) == expected
+    project.kedro(
+        *("dagster", "run", "sized_small", "--executor", "in_process"), *("--params", "other=1")
+    )
+    assert data(project) == expected
+    refused = project.kedro("dagster", "run", "sized", "--preset", "smal", check=False)
+    assert "--preset: job 'sized' has no preset 'smal'. Did you mean 'small'?" in refused.stderr
+
+
+def test_a_preset_runs_its_partitions(daemon: Daemon, project: Project) -> None:
+    copies = project.path / "copies"
+    shutil.rmtree(copies, ignore_errors=True)
+    assert daemon.run("fan_b").success
+    assert {file.name for file in copies.iterdir()} == {"b.json"}

@@ -182,6 +182,20 @@ def test_what_it_selects_is_of_its_pipeline(project: Project) -> None:
 
 
 @needs_antlr
+def test_its_presets_make_what_it_makes(project: Project) -> None:
+    presets = {"small": {"runtime_params": {"limit": 1}}}
+    jobs = {"others": MAIN, "made": {**MAIN, "select": "key:kept", "presets": presets}}
+    (project.path / "conf" / "base" / "parameters.yml").write_text("limit: 9")
+    kedro = translator(project, jobs)
+    assert kedro.plan.jobs["made_small"].assets == kedro.plan.jobs["made"].assets == ("kept",)
+    definition = kedro.to_definitions().resolve_job_def("made_small")
+    assert definition.asset_layer.selected_asset_keys == {dg.AssetKey("kept")}
+    assert definition.run_config == {
+        "resources": {"kedro": {"config": {"runtime_params": {"limit": 1}}}}
+    }
+
+
+@needs_antlr
 def test_it_selects_by_what_a_translator_of_the_projects_own_gives(project: Project) -> None:
     class Catalog(CatalogTranslator):
         def get_group_name(self, dataset: DatasetPlan) -> str | None:
@@ -295,7 +309,9 @@ def test_a_run_that_asks_for_what_is_missing_is_refused(project: Project) -> Non
     config = {"resources": {"kedro": {"config": {"only_missing_outputs": True}}}}
     with pytest.raises(dg.DagsterError) as caught:
         job.execute_in_process(run_config=config)
-    assert "this job makes assets. Choose those that are missing." in str(caught.value.__cause__)
+    assert "this job makes assets. Choose the assets that are missing." in str(
+        caught.value.__cause__
+    )
 
 
 def test_the_plan_shows_it(project: Project) -> None:
@@ -321,6 +337,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "neither pipeline nor select": (
         {"target": "assets"},
         "pipeline: this key is required.",
+    ),
+    "partitions of a preset": (
+        {**MAIN, "presets": {"few": {"partition_keys": ["eu"]}}},
+        "presets.few.partition_keys: this is for jobs of ops; pick partitions of assets.",
     ),
     "another target": (
         {"pipeline": {}, "target": "asset"},

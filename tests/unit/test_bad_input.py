@@ -59,7 +59,11 @@ def kedro_leaves_no_trace() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return make_project(tmp_path_factory.mktemp("bad_input") / "project", pipelines=PIPELINES)
+    return make_project(
+        tmp_path_factory.mktemp("bad_input") / "project",
+        pipelines=PIPELINES,
+        parameters="model: {rate: 1}\nsize: '${runtime_params:own.size, 1}'\n",
+    )
 
 
 @pytest.fixture
@@ -86,6 +90,12 @@ def mistakes(project: Project, env: str | None = None) -> list[str]:
     with pytest.raises(DagsterConfigError) as caught:
         KedroProjectTranslator(project.path, env=env)
     return [str(mistake) for mistake in caught.value.mistakes]
+
+
+def test_a_preset_may_have_a_parameter_that_conf_asks_for(project: Project) -> None:
+    text = "jobs: {a: {pipeline: {}, presets: {b: {runtime_params: {own: {size: 2}, size: 1}}}}}"
+    write(project, "conf/base/dagster.yml", text)
+    assert KedroProjectTranslator(project.path).plan.jobs.keys() == {"a", "a_b"}
 
 
 def test_a_project_without_mistakes_loads(project: Project) -> None:
@@ -384,6 +394,33 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
         (
             "jobs: {a: {pipeline: {}, after: {job: b}}}",
             "jobs.a.after: {'job': 'b'} is not valid: input should be a valid list.",
+        ),
+        # Presets
+        (
+            "jobs: {a: {pipeline: {}, presets: {small: {runtime_param: {}}}}}",
+            "jobs.a.presets.small.runtime_param: unknown key. Did you mean 'runtime_params'?",
+        ),
+        (
+            "jobs: {a: {pipeline: {}, presets: {small: {runtime_params: {model: {rat: 1}}}}}}",
+            (
+                "jobs.a.presets.small.runtime_params.model.rat: no parameter has this name, and "
+                "nothing asks for ${runtime_params:model.rat}. Did you mean 'rate'?"
+            ),
+        ),
+        (
+            "jobs: {a: {pipeline: {}, presets: {small: {partition_keys: [a]}}}}",
+            ("jobs.a.presets.small.partition_keys: no step of job 'a' is for one partition."),
+        ),
+        (
+            "jobs: {a: {pipeline: {}, presets: {b: {}}}, a_b: {pipeline: {}}}",
+            "jobs.a.presets.b: its job is called 'a_b', as is jobs.a_b. Choose another name.",
+        ),
+        (
+            "jobs: {a: {pipeline: {}, presets: {b: {schedule: daily}}}}",
+            (
+                "jobs.a.presets.b.schedule: 'daily' is not defined in 'schedules'. There is none "
+                "to choose from."
+            ),
         ),
         # Job factories
         (

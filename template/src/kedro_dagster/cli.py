@@ -125,6 +125,7 @@ def dev(
 @dagster_group.command(name="run")
 @click.argument("job", required=False)
 @click.option("--executor", help="Where the steps run: an executor of dagster.yml or of Dagster.")
+@click.option("--preset", help="One of the presets of the job in dagster.yml.")
 @click.option(
     "--partition",
     metavar="KEY|START...END",
@@ -147,6 +148,7 @@ def run_job(
     conf_source: str | None,
     job: str | None,
     executor: str | None,
+    preset: str | None,
     partition: str | None,
     resume: str | None,
     **options: Any,
@@ -159,6 +161,7 @@ def run_job(
     \b
     kedro dagster run
     kedro dagster run training --params learning_rate=0.1
+    kedro dagster run training --preset small
     kedro dagster run --pipelines reporting --from-nodes plot_demand
     kedro dagster run daily --partition 2026-11-01...2026-11-07
     kedro dagster run training --resume
@@ -172,7 +175,7 @@ def run_job(
         from .commands.run import Request, run_job  # noqa: PLC0415
 
         logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
-        request = Request(job, partition, executor, resume, options)
+        request = Request(job, partition, executor, resume, preset, options)
         with dg.DagsterInstance.get() as instance:
             went_well = run_job(instance, request, str(metadata.project_path), env)
     sys.exit(not went_well)

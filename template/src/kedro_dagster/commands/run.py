@@ -12,12 +12,14 @@ import dagster as dg
 
 from .. import KedroProjectTranslator  # first: it imports Kedro quietly
 from ..errors import DagsterConfigError, KedroDagsterError, KeyPath, did_you_mean
+from ..plan.chosen_keys import steps_for_keys
 from ..plan.model import JobPlan, ProjectPlan
 from ..plan.names import KEDRO
+from ..plan.presets import merged
 from ..plan.runners import NOT_FOR_PARTITIONS
 from ..read.ad_hoc import AD_HOC, AdHocJob, with_job
 from ..run.progress import watched_by
-from ..run.selection import RunOptions, steps_for_keys
+from ..run.selection import RunOptions
 from .definitions import load_repository
 from .terminal import display, echo_summary
 
@@ -40,6 +42,7 @@ class Request:
     partition: str | None
     executor: str | None
     resume: str | None
+    preset: str | None
     options: Mapping[str, Any]
 
     def ad_hoc(self) -> AdHocJob | None:
@@ -72,9 +75,11 @@ def run_job(
     if request.resume is not None:
         return _resume(instance, request, project_path, env)
     ad_hoc = request.ad_hoc()
-    if ad_hoc is None or not ad_hoc.name or request.job:
+    if ad_hoc is None or not ad_hoc.name or request.job or request.preset:
         plan = _plan(project_path, env)
         name = request.job or _default_job(plan)
+        if request.preset:
+            name = _preset_job(plan, name, request.preset)
         ad_hoc = replace(ad_hoc, name=name) if ad_hoc else None
         if ad_hoc and name not in plan.jobs:
             raise KedroDagsterError(f"There is no job {name!r}. {did_you_mean(name, plan.jobs)}")
@@ -163,7 +168,9 @@ def _run_config(job: dg.JobDefinition, options: Mapping[str, Any]) -> dict[str, 
         # Dagster would print each event, and once more each line that Kedro logs
         config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
     if options:
-        config["resources"] = {**config.get("resources", {}), KEDRO: {"config": dict(options)}}
+        resources = config.get("resources", {})
+        own = resources.get(KEDRO, {}).get("config", {})
+        config["resources"] = {**resources, KEDRO: {"config": merged(own, options)}}
     return config
 
 
@@ -175,10 +182,13 @@ def _plan(project_path: str, env: str | None, job: AdHocJob | None = None) -> Pr
     except DagsterConfigError as error:
         given: dict[KeyPath, str] = {}
         if job:
-            place: KeyPath = ("jobs", job.name)
-            given = {(*place, "pipeline", name): _as_option(name) for name in job.pipeline}
-            given[("jobs", job.name, "executor")] = "--executor"
-        told = [f"{given[one.path]}: {one.message}" for one in error.mistakes if one.path in given]
+            given = {("pipeline", name): _as_option(name) for name in job.pipeline}
+            given[("executor",)] = "--executor"
+        told = [
+            f"{given[one.path[2:]]}: {one.message}"
+            for one in error.mistakes
+            if job and one.path[2:] in given and f"{job.name}_".startswith(f"{one.path[1]}_")
+        ]
         if len(told) < len(error.mistakes):
             raise
         raise KedroDagsterError("\n".join(told)) from error
@@ -190,13 +200,27 @@ def _as_option(name: str) -> str:
 
 def _default_job(plan: ProjectPlan) -> str:
     """The job that is meant where none is named."""
-    whole = [name for name, job in plan.jobs.items() if _is_default(job)]
-    (*names,) = whole if len(whole) == 1 else plan.jobs
+    jobs = {name: job for name, job in plan.jobs.items() if not job.preset}
+    whole = [name for name, job in jobs.items() if _is_default(job)]
+    (*names,) = whole if len(whole) == 1 else jobs
     if len(names) != 1:
         raise KedroDagsterError(
             f"Say which job: kedro dagster run JOB. The jobs: {', '.join(plan.jobs) or 'none'}."
         )
     return str(names[0])
+
+
+def _preset_job(plan: ProjectPlan, name: str, preset: str) -> str:
+    """The job that a preset of a job is."""
+    of_job = {
+        job.preset.name: job.name
+        for job in plan.jobs.values()
+        if job.preset and job.preset.job == name
+    }
+    if preset not in of_job:
+        hint = did_you_mean(preset, of_job)
+        raise KedroDagsterError(f"--preset: job {name!r} has no preset {preset!r}. {hint}")
+    return of_job[preset]
 
 
 def _is_default(job: JobPlan) -> bool:
@@ -239,7 +263,13 @@ def _resume(
 ) -> bool:
     """Run what is left of a run that has failed, and what was in its memory only."""
     given = [
-        name for name, value in {**request.options, "partition": request.partition}.items() if value
+        name
+        for name, value in {
+            **request.options,
+            "partition": request.partition,
+            "preset": request.preset,
+        }.items()
+        if value
     ]
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)

@@ -14,8 +14,8 @@ from dagster.components.utils import TranslatorResolvingInfo
 from pydantic_core import from_json, to_json
 
 from ..errors import KeyPath
-from ..read.dagster_yml import StepWords
 from ..read.messages import mistakes_in
+from ..read.step_words import StepWords
 
 _NAMING = {"key", "key_prefix"}
 _EXPRESSIONS = {"automation_condition", "freshness_policy"}

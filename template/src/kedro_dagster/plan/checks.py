@@ -73,9 +73,10 @@ def check_sensors(
         place, job = ("sensors", name), jobs.get(options.job)
         if name in taken:
             mistakes.add(place, f"the {taken[name]} has this name. Choose another one.")
-        if options.job not in project.config.jobs:
+        known = {*project.config.jobs, *project.config.preset_jobs}
+        if options.job not in known:
             message = f"{options.job!r} is not defined in 'jobs'."
-            mistakes.add((*place, "job"), message, options.job, project.config.jobs)
+            mistakes.add((*place, "job"), message, options.job, known)
         if options.dataset not in dynamic:
             message = f"{options.dataset!r} is no dataset of a job with dynamic partitions."
             mistakes.add((*place, "dataset"), message, options.dataset, dynamic)
@@ -103,6 +104,13 @@ def check_references(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
     for job, options in config.jobs.items():
         references += [
             (("jobs", job, "schedule"), "schedules", options.schedule, config.schedules),
+            *(
+                (
+                    ("jobs", job, "presets", preset, "schedule"),
+                    *("schedules", given.schedule, config.schedules),
+                )
+                for preset, given in options.presets.items()
+            ),
             *(
                 (("jobs", job, "loggers"), "loggers", logger, config.loggers)
                 for logger in options.loggers

@@ -13,7 +13,8 @@ def describe(plan: ProjectPlan) -> str:
     """Write a plan for people: its jobs with their steps, and who makes which asset."""
     lines: list[str] = []
     for job in plan.jobs.values():
-        lines += [f"Job {job.name} ({', '.join(_options(job))})", *_table(job.steps), ""]
+        steps = () if job.preset else _table(job.steps)
+        lines += [f"Job {job.name} ({', '.join(_options(job))})", *steps, ""]
     executor = f" (executor {plan.asset_executor.kind})" if plan.asset_executor else ""
     lines += [
         f"Assets{executor}",
@@ -29,6 +30,8 @@ def describe(plan: ProjectPlan) -> str:
 
 
 def _options(job: JobPlan) -> Iterator[str]:
+    if job.preset:
+        yield f"preset {job.preset.name} of {job.preset.job}"
     if job.assets:
         yield "target assets"
     if job.select:

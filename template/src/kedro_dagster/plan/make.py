@@ -12,7 +12,13 @@ from kedro.pipeline.node import Node
 
 from ..doors.kedro import strip_transcoding
 from ..errors import KeyPath, did_you_mean
-from ..read.dagster_yml import ExecutorOptions, JobOptions, KedroDagsterConfig, LoggerOptions
+from ..read.dagster_yml import (
+    ExecutorOptions,
+    JobOptions,
+    KedroDagsterConfig,
+    LoggerOptions,
+    ScheduleOptions,
+)
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from ..read.registry import failed_import
@@ -25,6 +31,7 @@ from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
+from .presets import check_presets, preset_job
 from .runners import NOT_FOR_PARTITIONS, check_runner
 from .side_effects import plan_side_effects
 from .starts import SchedulePlan, after_of, check_after
@@ -85,7 +92,8 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         asset_steps=asset_steps,
         plans_steps=plans_steps,
     )
-    check_after(project.config.jobs, jobs, mistakes)
+    check_after(project.config, jobs, mistakes)
+    check_presets(project, jobs, mistakes)
     if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
     for path, message in {**options.mistakes, **steps.mistakes}.items():
@@ -231,7 +239,7 @@ def _plan_jobs(
             executor=_executor_of(config, ("jobs", name, "executor"), options.executor),
             runner=options.runner,
             only_missing_outputs=options.only_missing_outputs,
-            schedule=_schedule_of(config, name),
+            schedule=_schedule_of(config, name, options.schedule),
             after=after_of(name, options),
             loggers=_loggers_of(config, options),
             description=options.description,
@@ -243,6 +251,10 @@ def _plan_jobs(
         if options.target == "assets":
             job = _let_make_assets(job, options, asset_steps, planner.datasets, mistakes)
         jobs[name] = job
+        for preset, given in options.presets.items():
+            schedule = _schedule_of(config, f"{name}_{preset}", given.schedule)
+            made = preset_job(jobs[name], preset, given, schedule)
+            jobs.setdefault(made.name, made)
     return jobs
 
 
@@ -283,8 +295,9 @@ def _queue_tag(job: str, options: JobOptions) -> Mapping[str, str]:
     return {ONE_RUN_TAG: job} if waits else {}
 
 
-def _schedule_of(config: KedroDagsterConfig, job: str) -> SchedulePlan | None:
-    schedule = config.jobs[job].schedule
+def _schedule_of(
+    config: KedroDagsterConfig, job: str, schedule: str | ScheduleOptions | None
+) -> SchedulePlan | None:
     options = config.schedules.get(schedule) if isinstance(schedule, str) else schedule
     return SchedulePlan(schedule_name(job), options) if options else None
 

@@ -21,7 +21,8 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
-from .starts import AfterPlan, SchedulePlan
+from ..read.step_words import StepWords
+from .starts import AfterPlan, PresetPlan, SchedulePlan
 from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
@@ -81,7 +82,7 @@ class DatasetPlan:
     pipelines: tuple[str, ...] = ()
     group: str | None = None
     said: dg.AssetSpec | None = None
-    step_words: dagster_yml.StepWords | None = None
+    step_words: StepWords | None = None
 
     @property
     def persisted(self) -> bool:
@@ -169,6 +170,7 @@ class JobPlan:
         max_concurrent_runs: How many of its runs may go on at a time.
         when_busy: What becomes of another run: ``queue`` or ``skip``.
         pattern: The job factory that gives it, if one does.
+        preset: Of which job it is a preset, if of any; it has the steps of that job.
     """
 
     name: str
@@ -190,6 +192,7 @@ class JobPlan:
     max_concurrent_runs: int | None = None
     when_busy: str = "queue"
     pattern: str | None = None
+    preset: PresetPlan | None = None
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:

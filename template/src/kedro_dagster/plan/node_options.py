@@ -11,7 +11,8 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..errors import Hints, KeyPath
-from ..read.dagster_yml import NodeOptions, StepWords
+from ..read.dagster_yml import NodeOptions
+from ..read.step_words import StepWords
 from .model import Nodes, StepSettings, data_outputs
 
 _WILDCARD = re.compile(r"[*?]|\[.+\]")

@@ -50,6 +50,8 @@ def preflight(plan: ProjectPlan) -> Iterator[str]:
         )
     planner = StepPlanner(plan.datasets, NodeOptionsResolver({}, (), {}))
     for job in plan.jobs.values():
+        if job.preset:  # its job says it
+            continue
         crossing = _crossing(job.steps, plan.datasets)
         if crossing and not _in_one_process(job.executor):
             kept = [one for one in _GROUPINGS if _keeps_together(one, job, planner)]

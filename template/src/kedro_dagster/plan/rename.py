@@ -9,6 +9,7 @@ from itertools import chain
 from ..errors import KedroDagsterError
 from .model import ProjectPlan, StepPlan
 from .names import op_name
+from .starts import root_of
 
 
 def rename_steps(plan: ProjectPlan, name_of: Callable[[StepPlan], str]) -> ProjectPlan:
@@ -21,7 +22,8 @@ def rename_steps(plan: ProjectPlan, name_of: Callable[[StepPlan], str]) -> Proje
     for name, job in plan.jobs.items():
         if not job.assets:
             named = _named(job.steps, name_of, f"job {name!r}").items()
-            renamed = [replace(one, name=step, op=op_name(name, step)) for step, one in named]
+            root = root_of(job)
+            renamed = [replace(one, name=step, op=op_name(root, step)) for step, one in named]
             jobs[name] = replace(job, steps=tuple(renamed))
     names = _named((one.step for one in assets), name_of, "the assets")
     of_assets = {one.name: name for name, one in names.items()}

@@ -36,6 +36,16 @@ def select_assets(
     }
     assets = _definitions(made.values(), [spec(name, ()) for name in plan.external])
     for name, job in selecting.items():
+        if job.preset:  # which makes what its job does, and comes after it
+            root = jobs[job.preset.job]
+            jobs[name] = replace(
+                job,
+                pipeline=root.pipeline,
+                steps=root.steps,
+                assets=root.assets,
+                partitioning=root.partitioning,
+            )
+            continue
         own = {one: made[one] for one in job.assets}
         before, chosen = len(mistakes), _chosen(job, own, assets, mistakes)
         if len(mistakes) > before:

@@ -49,6 +49,7 @@ def _job(job: JobPlan) -> dict[str, Any]:
     return {
         "name": job.name,
         "factory": job.pattern,
+        "preset_of": job.preset and job.preset.job,
         "target": "assets" if job.assets else "ops",
         "select": job.select,
         "assets": list(job.assets),
@@ -123,7 +124,7 @@ def _dataset(dataset: DatasetPlan) -> dict[str, Any]:
 def mermaid(jobs: Iterable[JobPlan]) -> str:
     """Draw jobs for Mermaid: their steps, and the datasets that pass between them."""
     lines = ["flowchart LR"]
-    for place, job in enumerate(jobs):
+    for place, job in enumerate(one for one in jobs if not one.preset):
         lines += [
             f"  subgraph job{place} [{_quoted(job.name)}]",
             *_drawn(job, f"job{place}"),

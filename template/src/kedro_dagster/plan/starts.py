@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..read import dagster_yml
-from ..read.dagster_yml import AfterOptions, JobOptions
+from ..read.dagster_yml import AfterOptions, JobOptions, KedroDagsterConfig
 from ..read.mistakes import Mistakes
 from .names import sensor_name
 
@@ -35,6 +35,20 @@ class AfterPlan:
         return ", ".join("/".join(filter(None, (one.location, one.job))) for one in self.jobs)
 
 
+@dataclass(frozen=True)
+class PresetPlan:
+    """Of which job another one is a preset, and what the config of its runs has."""
+
+    job: str
+    name: str
+    run_options: Mapping[str, Any]
+
+
+def root_of(job: JobPlan) -> str:
+    """The job whose steps and turns a job has: itself, or the one of which it is a preset."""
+    return job.preset.job if job.preset else job.name
+
+
 def after_of(job: str, options: JobOptions) -> AfterPlan | None:
     """After which jobs a job starts, if after any."""
     jobs = tuple(dict.fromkeys(map(AfterOptions.of, options.after)))
@@ -42,20 +56,21 @@ def after_of(job: str, options: JobOptions) -> AfterPlan | None:
 
 
 def check_after(
-    options: Mapping[str, JobOptions], jobs: Mapping[str, JobPlan], mistakes: Mistakes
+    config: KedroDagsterConfig, jobs: Mapping[str, JobPlan], mistakes: Mistakes
 ) -> None:
     """Look for jobs that start after one that is not there, after each other, or for no key."""
     own = {
         name: [one.job for one in map(AfterOptions.of, given.after) if not one.location]
-        for name, given in options.items()
+        for name, given in config.jobs.items()
     }
+    known = {*own, *config.preset_jobs}
     for name, others in own.items():
         place = ("jobs", name, "after")
         for other in others:
             if other == name:
                 mistakes.add(place, "a job cannot start after itself.")
-            elif other not in options:
-                mistakes.add(place, f"{other!r} is not defined in 'jobs'.", other, options)
+            elif other not in known:
+                mistakes.add(place, f"{other!r} is not defined in 'jobs'.", other, known)
             elif name in jobs and other in jobs and not _same_keys(jobs[name], jobs[other]):
                 message = f"a run of {name!r} takes one partition, and {other!r} has not the same"
                 advice = "to pass on. Give it 'partitions: all', or a schedule."

@@ -60,7 +60,8 @@ class AdHocJob:
 
     def added_to(self, config: KedroDagsterConfig) -> KedroDagsterConfig:
         """Put the job in ``dagster.yml``, or in the place of the one it changes."""
-        job = config.jobs.get(self.name) or JobOptions.model_validate({"pipeline": {}})
+        name, _ = config.preset_jobs.get(self.name, (self.name, ""))  # a preset is as its job
+        job = config.jobs.get(name) or JobOptions.model_validate({"pipeline": {}})
         changes: dict[str, Any] = dict(self.pipeline)
         if "pipeline_names" in changes:
             changes["pipeline_name"] = None
@@ -68,7 +69,7 @@ class AdHocJob:
         if changes:
             changed["pipeline"] = job.pipeline.model_copy(update=changes)
         job = job.model_copy(update=changed)
-        return config.model_copy(update={"jobs": {**config.jobs, self.name: job}})
+        return config.model_copy(update={"jobs": {**config.jobs, name: job}})
 
 
 _asked: ContextVar[AdHocJob | None] = ContextVar("ad_hoc_job", default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,6 +84,10 @@ def read_catalog(
 NO_ADDRESS = "kedro_dagster: address"
 """A key for planning: the asset of this entry must not tell where its data is."""
 
+_SUFFIXES = (".yml", ".yaml", ".json")
+
+_RUNTIME_PARAM = re.compile(r"\$\{\s*runtime_params\s*:\s*([\w.]+)")
+
 _ADDRESS = {"filepath", "path", "url", "table_name", "table", "database", "schema"}
 
 
@@ -145,6 +150,15 @@ def find_files(loader: AbstractConfigLoader, kind: str) -> tuple[Path, ...]:
     return tuple(file for env in _environments(loader) for file in _files_in(loader, env, kind))
 
 
+def runtime_params_asked_for(conf_source: str) -> set[str] | None:
+    """The names that stand in ``${runtime_params:...}``; ``None`` where the files are elsewhere."""
+    if not Path(conf_source).is_dir():
+        return None
+    files = [file for file in Path(conf_source).rglob("*.*") if file.suffix in _SUFFIXES]
+    texts = (file.read_text("utf-8", "replace") for file in files if file.is_file())
+    return {name for text in texts for name in _RUNTIME_PARAM.findall(text)}
+
+
 def _files_in(loader: AbstractConfigLoader, env: str, kind: str) -> list[Path]:
     """The files that Kedro reads: none that are hidden, such as in ``.ipynb_checkpoints``."""
     source, files = Path(loader.conf_source), fsspec.filesystem("file")
@@ -158,7 +172,7 @@ def _files_in(loader: AbstractConfigLoader, env: str, kind: str) -> list[Path]:
     return sorted(
         file
         for file in found
-        if file.suffix in (".yml", ".yaml", ".json")
+        if file.suffix in _SUFFIXES
         and file.is_file()
         and not (hides and any(part[0] == "." for part in file.relative_to(source).parts))
     )

@@ -179,6 +179,23 @@ class RunnerOptions(Options):
         )
 
 
+class PresetOptions(Options):
+    """Another way to run a job: a job of its own, whose runs have these options unless told else.
+
+    They are those that the config of a run has; its schedule is given by name or in place.
+    """
+
+    runtime_params: dict[str, Any] = Field(default_factory=dict)
+    partition_keys: Any = None
+    schedule: ScheduleReference | None = None
+    description: str | None = None
+
+    @property
+    def run_options(self) -> dict[str, Any]:
+        """What stands in the config of its runs."""
+        return self.model_dump(include={"runtime_params", "partition_keys"}, exclude_defaults=True)
+
+
 class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
@@ -207,6 +224,7 @@ class JobOptions(Options):
     max_concurrent_runs: int | None = Field(default=None, ge=1)
     when_busy: Literal["queue", "skip"] = "queue"
     only_missing_outputs: bool = False
+    presets: dict[values.DagsterName, PresetOptions] = Field(default_factory=dict)
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
@@ -255,39 +273,6 @@ class NodeOptions(Options):
     timeout: values.Duration | None = None
     partitions: Literal["all"] | None = None
     tags: values.OpTags = Field(default_factory=dict)
-
-
-class BackfillOptions(Options):
-    """How a backfill runs the partitions of an asset: a ``dagster.BackfillPolicy``."""
-
-    type: Literal["single_run", "multi_run"]
-    max_partitions_per_run: int = Field(default=1, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_yaml(cls, value: Any) -> Any:
-        return {"type": value} if isinstance(value, str) else value
-
-
-class CheckOptions(Options):
-    """What is checked of a dataset, beside what its validator checks."""
-
-    schema_drift: bool = False
-
-
-class StepWords(Options):
-    """What an entry of the catalog says of the step that makes it, below ``metadata: dagster:``.
-
-    ``facts`` says whether it tells of the data, and ``check`` what it checks of it.
-
-    It stands there beside the words for which Dagster has a model.
-    """
-
-    backfill_policy: BackfillOptions | None = None
-    retry_policy: RetryOptions | None = None
-    pool: values.Pool | None = None
-    facts: bool = True
-    check: CheckOptions = Field(default_factory=CheckOptions)
 
 
 class SensorOptions(Options):
@@ -345,3 +330,12 @@ class KedroDagsterConfig(Options):
     nodes: dict[str, NodeOptions] = Field(default_factory=dict)
     sensors: dict[values.DagsterName, SensorOptions] = Field(default_factory=dict)
     jobs: dict[values.DagsterName, JobOptions] = Field(default_factory=dict)
+
+    @property
+    def preset_jobs(self) -> dict[str, tuple[str, str]]:
+        """The jobs that presets are, each with the job and the preset."""
+        return {
+            f"{job}_{preset}": (job, preset)
+            for job, options in self.jobs.items()
+            for preset in options.presets
+        }

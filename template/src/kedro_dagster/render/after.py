@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ..plan.model import JobPlan
+from ..plan.model import JobPlan, ProjectPlan
 from ..plan.starts import AfterPlan
 from ..read.dagster_yml import AfterOptions
 from ..run.turns import describe_busy, free_turns
@@ -22,7 +22,9 @@ _MOST_RUNS = 100
 
 
 def job_sensor(
-    job: JobPlan, jobs: Mapping[str, dg.JobDefinition | UnresolvedAssetJobDefinition]
+    plan: ProjectPlan,
+    job: JobPlan,
+    jobs: Mapping[str, dg.JobDefinition | UnresolvedAssetJobDefinition],
 ) -> dg.SensorDefinition:
     """Make the sensor that starts a job when each of some others has succeeded since its last run.
 
@@ -48,7 +50,7 @@ def job_sensor(
     def sensor(
         context: dg.RunStatusSensorContext,
     ) -> Sequence[dg.RunRequest] | dg.SkipReason | None:
-        free = free_turns(context.instance, job)
+        free = free_turns(plan, context.instance, job)
         if free == 0:
             return dg.SkipReason(f"{describe_busy(job)}.")
         stored = _Stored(job.name, after, context.instance, context.dagster_run)

@@ -102,7 +102,8 @@ class KedroProjectTranslator:
     def sensors(self) -> Mapping[str, dg.SensorDefinition]:
         """The sensors by name: those of ``dagster.yml``, and ``kedro_on_pipeline_error``."""
         watching = [new_partitions_sensor(self.plan, *one) for one in self.plan.sensors.items()]
-        after = [job_sensor(job, self.jobs) for job in self.plan.jobs.values() if job.after]
+        jobs = self.plan.jobs.values()
+        after = [job_sensor(self.plan, job, self.jobs) for job in jobs if job.after]
         found = (pipeline_error_sensor(self.plan), *watching, *after)
         return {sensor.name: sensor for sensor in found}
 

@@ -13,6 +13,7 @@ from ..doors.dagster import missing_variables
 from ..plan.executors import import_executor
 from ..plan.model import JobPlan, ProjectPlan, StepPlan
 from ..plan.names import KEDRO
+from ..plan.presets import merged
 from ..read.dagster_yml import ExecutorOptions, LoggerOptions
 from ..run.executor import with_kedro_hooks
 from ..run.turns import describe_busy, free_turns
@@ -28,6 +29,7 @@ class PipelineTranslator:
     def __init__(self, plan: ProjectPlan, nodes: NodeTranslator) -> None:
         self.plan = plan
         self.nodes = nodes
+        self._ops: dict[str, dg.OpDefinition] = {}  # which presets share with their job
 
     def job(self, job: JobPlan) -> dg.JobDefinition:
         """Make a job: a graph of ops, tied by the datasets that they pass on.
@@ -41,7 +43,7 @@ class PipelineTranslator:
         graph = dg.GraphDefinition(
             name=job.name,
             description=job.description or _description(job),
-            node_defs=[self.nodes.op(step) for step in job.steps],
+            node_defs=[self._op(step) for step in job.steps],
             # Of the steps that can run, Dagster takes the one that comes first in Kedro's order
             dependencies={
                 dg.NodeInvocation(
@@ -80,6 +82,7 @@ class PipelineTranslator:
             job.name,
             selection=dg.AssetSelection.assets(*(keys[name] for name in job.assets)),
             description=job.description or _description(job),
+            config=_run_config(job) or None,
             tags=job.tags,
             executor_def=executor_definition(job.executor, self.plan) if job.executor else None,
         )
@@ -102,7 +105,7 @@ class PipelineTranslator:
         def requests(
             context: dg.ScheduleEvaluationContext,
         ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-            if free_turns(context.instance, job) == 0:
+            if free_turns(self.plan, context.instance, job) == 0:
                 yield dg.SkipReason(f"{describe_busy(job)}.")
                 return
             if definition is None:
@@ -124,6 +127,11 @@ class PipelineTranslator:
             execution_fn=None if plain else requests,
         )
 
+    def _op(self, step: StepPlan) -> dg.OpDefinition:
+        if step.op not in self._ops:
+            self._ops[step.op] = self.nodes.op(step)
+        return self._ops[step.op]
+
     def _dependencies(self, job: JobPlan, step: StepPlan) -> dict[str, dg.IDependencyDefinition]:
         found: dict[str, dg.IDependencyDefinition] = {}
         for name in step.inputs:
@@ -139,12 +147,13 @@ class PipelineTranslator:
 
 
 def _run_config(job: JobPlan, runtime_params: Any = None) -> dict[str, Any]:
-    """The config that a run has unless it is given another: its loggers are on."""
+    """The config that a run has unless it is given another: that of its preset, and loggers."""
     config: dict[str, Any] = {}
     if job.loggers:
         config["loggers"] = {name: {} for name in job.loggers}
-    if runtime_params:
-        config["resources"] = {KEDRO: {"config": {"runtime_params": runtime_params}}}
+    given = {"runtime_params": runtime_params} if runtime_params else {}
+    if options := merged(job.preset.run_options if job.preset else {}, given):
+        config["resources"] = {KEDRO: {"config": options}}
     return config
 
 
@@ -152,6 +161,8 @@ def _description(job: JobPlan) -> str:
     """What the UI says of a job that has no description: which nodes it runs."""
     given = job.options.filters.items()
     filters = [f"{key}: {', '.join(values)}" for key, values in given if values]
+    if job.preset:
+        filters.append(f"preset {job.preset.name} of job {job.preset.job}")
     if job.select:
         filters.append(f"select: {job.select}")
     return "; ".join((f"Kedro pipeline {' + '.join(job.options.names)}", *filters))

@@ -40,7 +40,7 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
         are_open = state_of_hooks(dagster_run.tags, run_id) == "open"
         if selection is None or identity is None or not are_open:
             return  # no SkipReason: it would end the tick, with other runs still to be seen
-        options = RunOptions.of(dagster_run.run_config)
+        options = RunOptions.of(dagster_run.run_config, selection.job)
         run = KedroRun(plan, identity, options, selection.pipeline_names, tags=dagster_run.tags)
         with redacted_errors():
             join_mlflow(run, instance, run_id)
@@ -78,7 +78,7 @@ def new_partitions_sensor(
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         job = plan.jobs[options.job]
-        free = free_turns(context.instance, job)
+        free = free_turns(plan, context.instance, job)
         if free == 0:
             return dg.SkipReason(f"{describe_busy(job)}.")
         known = set(all_keys(definition, context.instance))

@@ -121,7 +121,7 @@ class KedroExecutor(dg.Executor):
         run = KedroRun(
             self.plan,
             identity_of(tags, run_id) or new_identity(instance, run_id, single_process),
-            RunOptions.of(context.run_config),
+            RunOptions.of(context.run_config, selection.job),
             selection.pipeline_names,
             single_process=single_process,
             tags=context.dagster_run.tags,

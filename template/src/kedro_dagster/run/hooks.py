@@ -250,7 +250,7 @@ def _check_inputs_and_build(run: KedroRun, selection: RunSelection) -> None:
     pipeline, job = selection.pipeline, selection.job
     if run.options.partition_keys is not None:
         if job is None or job.assets:
-            raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
+            raise ValueError("partition_keys: this is for jobs of ops; pick partitions of assets.")
         run.steps_of_keys(job.name)
     known = {name for name in pipeline.datasets() if name in run.catalog}
     if job:  # where a part of it runs, an earlier run has made the rest

@@ -24,6 +24,7 @@ from pluggy import PluginManager
 
 from ..doors import kedro as kedro_door
 from ..errors import TransientDataError
+from ..plan.chosen_keys import steps_for_keys
 from ..plan.model import (
     JobPlan,
     Nodes,
@@ -37,7 +38,7 @@ from . import mlflow_run, run_state
 from .checks import Verdicts
 from .facts import Facts
 from .launched import check_classes
-from .selection import RunOptions, steps_for_keys
+from .selection import RunOptions
 from .transient import ElsewhereDataset, Release
 
 # By the id of their Dagster run

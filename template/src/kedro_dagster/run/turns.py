@@ -18,6 +18,7 @@ import dagster as dg
 from ..doors.dagster import heed_interrupts
 from ..plan.model import DatasetKind, JobPlan, Nodes, ProjectPlan, data_outputs
 from ..plan.names import ONE_RUN_TAG
+from ..plan.starts import root_of
 from .partitions import Scopes
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def turn_of_run(plan: ProjectPlan, context: PlanOrchestrationContext) -> Iterato
         yield
         return
     instance, limit = context.instance, job.max_concurrent_runs
-    pool = f"kedro/{plan.project.package_name}/job/{job.name}"
+    pool = f"kedro/{plan.project.package_name}/job/{root_of(job)}"
 
     def busy(runs: Collection[str]) -> None:
         message = f"{describe_busy(job)}: {', '.join(sorted(runs))}."
@@ -68,14 +69,16 @@ def _advice(instance: dg.DagsterInstance, limit: int) -> str:
     )
 
 
-def free_turns(instance: dg.DagsterInstance, job: JobPlan) -> int | None:
+def free_turns(plan: ProjectPlan, instance: dg.DagsterInstance, job: JobPlan) -> int | None:
     """How many runs of a job a tick may start; ``None`` where it is not for the tick to say."""
     if job.max_concurrent_runs is None or job.when_busy == "queue":
         return None
     ended = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
     statuses = [status for status in dg.DagsterRunStatus if status not in ended]
-    runs = instance.get_runs_count(dg.RunsFilter(job_name=job.name, statuses=statuses))
-    return max(job.max_concurrent_runs - runs, 0)
+    root = root_of(job)
+    names = [name for name, one in plan.jobs.items() if root_of(one) == root]  # with its presets
+    filters = [dg.RunsFilter(job_name=name, statuses=statuses) for name in names]
+    return max(job.max_concurrent_runs - sum(map(instance.get_runs_count, filters)), 0)
 
 
 @contextmanager
