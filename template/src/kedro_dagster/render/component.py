@@ -199,6 +199,11 @@ def _with_op(
 def _selected(kedro: KedroProjectTranslator, whole: dg.Definitions, select: str) -> dg.Definitions:
     """The definitions with some of the assets, and with those that come from elsewhere for them."""
     keys, chosen = kedro.catalog.asset_keys, _select(whole, select)
+    for job in kedro.plan.jobs.values():
+        if left := [name for name in job.assets if keys[name] not in chosen]:
+            raise KedroDagsterError(
+                f"select: job {job.name!r} makes the asset of {left[0]!r}, which is not selected."
+            )
     made = [
         replace(step, upstream={name: step.upstream[name] for name in names})
         for step in kedro.plan.asset_steps.values()
