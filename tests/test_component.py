@@ -198,6 +198,8 @@ def test_some_assets_are_selected(project: Project) -> None:
     made = {event.step_key for event in run.get_step_success_events()}
     assert made == {"make_to_train__assets"}
     assert {job.name for job in definitions.jobs or ()} == {"all"}
+    definitions = load(project, env="made", select="key:score")
+    assert definitions.resolve_job_def("made").execute_in_process().success
 
 
 class ByName(CatalogTranslator):
@@ -233,7 +235,7 @@ MISTAKES = {
     "key of op": ({"op": {"nam": "a"}}, r"nam.*Extra inputs are not permitted"),
     "one name": (
         {"env": None, "op": {"name": "same"}},
-        r"two steps .* 'same': 'make' and 'tra",
+        r"two steps of .* 'same': 'make",
     ),
     "variable": ({"translation": {"description": "{{ data.x }}"}}, r"defs\.yaml:\d+.*'data' is un"),
 }

@@ -14,7 +14,7 @@ from time import perf_counter
 
 from bench.subjects import BENCHMARKS
 from bench.targets import Samples, sample_table, target_table
-from kedro_dagster.cli import dagster_home
+from kedro_dagster.commands.home import dagster_home
 
 
 def parse_arguments() -> argparse.Namespace:

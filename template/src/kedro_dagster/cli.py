@@ -13,7 +13,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -21,6 +20,7 @@ from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import env_option, validate_conf_source
 from kedro.framework.startup import ProjectMetadata
 
+from .commands.home import dagster_home
 from .errors import KedroDagsterError
 from .versions import SUPPORTED, __version__, check_installed, installed
 
@@ -37,24 +37,6 @@ _OPTIONS_OF_KEDRO = {
     *("runner", "runner_params", "is_async", "only_missing_outputs"),
 }
 """The options that ``kedro dagster run`` has from ``kedro run``, of those that this Kedro knows."""
-
-_INSTANCE_CONFIG = """\
-# Dagster's instance, for runs started from this folder. See docs.dagster.io, "dagster.yaml".
-run_monitoring:
-  enabled: true # a run whose worker was killed is marked as failed
-concurrency:
-  runs:
-    tag_concurrency_limits: # runs of a job with max_concurrent_runs: 1 wait in the queue
-      - key: kedro/one_run_of
-        value: { applyLimitPerUniqueValue: true }
-        limit: 1
-compute_logs: # what steps print; Dagster's own way takes four processes a step
-  module: kedro_dagster.compute_logs
-  class: KedroComputeLogManager
-telemetry:
-  enabled: false
-"""
-
 
 _conf_source_option = click.option(
     "--conf-source",
@@ -322,18 +304,6 @@ def run_dg(
     # Kedro's handler would print to the standard output, which dg keeps for itself
     logging.getLogger("dagster").propagate = False
     main()  # type: ignore[no-untyped-call]
-
-
-def dagster_home(project_path: Path) -> Path:
-    """Find or make the folder of run history: ``DAGSTER_HOME``, or one in the project."""
-    if home := os.environ.get("DAGSTER_HOME"):
-        return Path(home)
-    folder = project_path / ".dagster"
-    folder.mkdir(exist_ok=True)
-    for name, content in {"dagster.yaml": _INSTANCE_CONFIG, ".gitignore": "*\n"}.items():
-        if not (folder / name).exists():
-            (folder / name).write_text(content, encoding="utf-8")
-    return folder
 
 
 def _use_project(metadata: ProjectMetadata, env: str | None, conf_source: str | None) -> None:
