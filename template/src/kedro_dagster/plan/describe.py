@@ -29,14 +29,24 @@ def describe(plan: ProjectPlan) -> str:
 
 
 def _options(job: JobPlan) -> Iterator[str]:
+    if job.assets:
+        yield "target assets"
+    if job.select:
+        yield f"select {job.select}"
     yield f"pipeline {' + '.join(job.options.names)}"
     yield f"executor {job.executor.kind if job.executor else 'of the code location'}"
+    if job.assets and job.partitioning:
+        yield "one partition a run"
     if job.whole:
         yield f"all partitions at once: {', '.join(sorted(job.whole))}"
     if job.schedule:
         yield f"schedule {job.schedule.name}"
+    if job.after:
+        yield f"after {job.after}"
     if job.max_concurrent_runs:
         yield f"max_concurrent_runs {job.max_concurrent_runs}, when busy {job.when_busy}"
+    if job.pattern:
+        yield f"from {job.pattern!r}"
     yield f"{len(job.steps)} step{'' if len(job.steps) == 1 else 's'}"
 
 

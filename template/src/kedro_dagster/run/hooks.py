@@ -150,11 +150,11 @@ class PipelineHooks:
     def run_params(self) -> dict[str, Any]:
         """What Kedro's pipeline hooks are told of the run; as there, what is not given is empty."""
         run, selection = self.run, self.selection
-        options = selection.job.options if selection.job else None
-        filters = {key: value or [] for key, value in options.filters.items()} if options else {}
+        job = selection.job
+        filters = {key: value or [] for key, value in job.options.filters.items()} if job else {}
         names = [node.name for node in selection.pipeline.nodes]
-        runner = run.runner_options(selection.job)
-        whole = selection.job is not None and selection.pipeline is selection.job.pipeline
+        runner = run.runner_options(job)
+        whole = job is not None and not job.select and selection.pipeline is job.pipeline
         return {
             kedro_door.RUN_ID_PARAM: run.run_id,
             "project_path": run.plan.project.path.as_posix(),
@@ -168,10 +168,10 @@ class PipelineHooks:
             "to_outputs": filters.get("to_outputs", []),
             "load_versions": dict(run.options.load_versions),
             "runtime_params": dict(run.options.runtime_params),
-            **kedro_door.pipelines_param(selection.pipeline_names if selection.job else []),
+            **kedro_door.pipelines_param(selection.pipeline_names if job else []),
             "namespaces": filters.get("node_namespaces", []),
             "runner": runner.type if runner else selection.executor,
-            "only_missing_outputs": run.options.misses_only(selection.job),
+            "only_missing_outputs": run.options.misses_only(job),
         }
 
 
@@ -223,8 +223,9 @@ def _what_is_missing(run: KedroRun, selection: RunSelection) -> RunSelection:
     job, pipeline = selection.job, selection.pipeline
     if not run.options.misses_only(job):
         return selection
-    if job is None:
-        message = "this is for jobs. Choose the assets that are missing."
+    if job is None or job.assets:
+        message = "this is for jobs" if job is None else "this job makes assets"
+        message = f"{message}. Choose the assets that are missing."
         raise RunConfigError(("only_missing_outputs",), message)
     if job.partitioning:
         raise RunConfigError(("only_missing_outputs",), NOT_FOR_PARTITIONS)
@@ -248,8 +249,8 @@ def _check_inputs_and_build(run: KedroRun, selection: RunSelection) -> None:
     """Build the datasets of the pipeline, as Kedro's runners do before the first node."""
     pipeline, job = selection.pipeline, selection.job
     if run.options.partition_keys is not None:
-        if job is None:
-            raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
+        if job is None or job.assets:
+            raise ValueError("partition_keys: this is for jobs of ops; pick partitions of assets.")
         run.steps_of_keys(job.name)
     known = {name for name in pipeline.datasets() if name in run.catalog}
     if job:  # where a part of it runs, an earlier run has made the rest
@@ -301,7 +302,7 @@ def open_alone(
             yield run
         return
     with redacted_errors(), pipeline_hooks(run, selection, instance, run_id, log) as hooks:
-        hooks.end_after(plan.kedro_steps(job_name).intersection(steps))
+        hooks.end_after(plan.kedro_steps(job_name).keys() & steps)
         try:
             yield run
         finally:

@@ -75,7 +75,8 @@ def _open_run(plan: ProjectPlan, context: dg.InitResourceContext) -> Iterator[Ke
             return
         yield from open_alone(plan, instance, context.run, log, options)
         return
-    names = plan.pipeline_names(context.run.job_name)
+    job = plan.jobs.get(context.run.job_name)
+    names = job.options.names if job else ["__default__"]
     state = partial(load_state, instance, context.run, tags)
     with reuse_run(
         run_id, lambda: KedroRun(plan, identity, options, names, tags=tags, load_state=state)

@@ -18,6 +18,7 @@ from kedro.runner.task import Task
 
 from ..doors import kedro as kedro_door
 from ..doors.kedro import strip_transcoding
+from ..plan.asset_jobs import nodes_in_job
 from ..plan.model import (
     AssetStepPlan,
     DatasetKind,
@@ -134,7 +135,8 @@ class StepBody:
         checked = [name for name in asset_step.upstream if check_identifier(name) in outputs]
         of_partitions = asset_step.partitioning and has_partitions(context.run.tags)
         keys = context.partition_keys if of_partitions else ()
-        nodes, whole = asset_step.nodes_for(selected), asset_step.whole
+        job, whole = self.plan.jobs.get(context.job_name), asset_step.whole
+        nodes = nodes_in_job(job, asset_step.nodes_for(selected))
         made = self._run_nodes(asset_step.step, context, nodes, keys, selected, whole=whole)
         if made is None:
             return
