@@ -190,7 +190,13 @@ def test_a_place_of_a_run_that_was_killed_is_free(
     monkeypatch.setattr(turns, "POLL", 0.05)
     run, storage = start(instance, definitions, "skip"), instance.event_log_storage
     told: list[Any] = []
-    monkeypatch.setattr(turns.time, "sleep", lambda _: instance.report_run_canceled(run))
+    looks = iter(range(5))
+
+    def cancel(_: float) -> None:
+        assert next(looks, None) is not None, "it waits for ever"
+        instance.report_run_canceled(run)
+
+    monkeypatch.setattr(turns.time, "sleep", cancel)
     storage.set_concurrency_slots("pool", 1)
     assert storage.claim_concurrency_slot("pool", run.run_id, "killed").is_claimed
     with turns.in_turn(instance, "other", "job", {"pool": 1}, lambda *all_: told.append(all_)):
