@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.test_utils import create_run_for_test
+from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from kedro_dagster import KedroProjectTranslator
@@ -30,7 +32,7 @@ def register_pipelines():
 """
 
 
-def make(folder: Path, package: str, source: str, said: Any, executor: str) -> Project:
+def make(folder: Path, package: str, source: str, said: Any, executor: str, **job: Any) -> Project:
     """Write a project that makes ``report``, in a file of its own, out of another dataset."""
     entry = {"type": "json.JSONDataset"}
     shared = {
@@ -50,16 +52,61 @@ def make(folder: Path, package: str, source: str, said: Any, executor: str) -> P
         catalog=catalog,
         dagster={
             "assets": {"key_prefix": [package]},
-            "jobs": {"all": {"pipeline": {}, "executor": executor}},
+            "jobs": {"all": {"pipeline": {}, "executor": executor, **job}},
         },
         files={"data/raw.json": "1"},
     )
 
 
+SHOP, PLANNING = "shop.definitions", "planning.definitions"
+
+
+def note_run(context: BaseWorkspaceRequestContext, location: str, *, ended: bool = True) -> str:
+    """Keep a run of a code location's job, as if a server had launched it."""
+    job = context.get_code_location(location).get_repository("__repository__").get_full_job("all")
+    run = create_run_for_test(
+        context.instance,
+        "all",
+        status=dg.DagsterRunStatus.STARTED,
+        remote_job_origin=job.get_remote_origin(),
+    )
+    if ended:
+        event = dg.DagsterEvent(dg.DagsterEventType.PIPELINE_SUCCESS.value, "all")
+        context.instance.report_dagster_event(event, run.run_id)
+    return run.run_id
+
+
+def look(context: BaseWorkspaceRequestContext, cursor: str | None) -> Any:
+    """Let the sensor of the job look, as the daemon does."""
+    location = context.get_code_location(PLANNING)
+    handle = location.get_repository("__repository__").handle
+    return location.get_sensor_execution_data(
+        context.instance, handle, "all_sensor", None, None, cursor, None, None
+    )
+
+
+def check_that_one_starts_after_the_other(context: BaseWorkspaceRequestContext) -> None:
+    first = look(context, None)  # Dagster's own: it looks from now on
+    ended = note_run(context, SHOP)
+    time.sleep(1.1)  # SQLite keeps whole seconds of when a run was made
+    note_run(context, SHOP, ended=False)  # of the other project, whose job has the same name
+    second = look(context, first.cursor)
+    assert [one.run_key for one in second.run_requests] == [ended]
+    note_run(context, PLANNING)
+    third = look(context, second.cursor)
+    assert third.run_requests == []
+    again = note_run(context, SHOP)
+    fourth = look(context, third.cursor)
+    assert [one.run_key for one in fourth.run_requests] == [again]
+
+
 @pytest.mark.slow
 def test_an_asset_of_one_project_is_taken_by_another(tmp_path: Path) -> None:
     shop = make(tmp_path, "shop", "raw", {"owners": ["team:shop"]}, "in_process")
-    plan = make(tmp_path, "planning", "sales", {"key": ["shop", "report"]}, "multiprocess")
+    plan = make(
+        *(tmp_path, "planning", "sales", {"key": ["shop", "report"]}, "multiprocess"),
+        after=[{"location": SHOP, "job": "all"}],
+    )
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}")
@@ -92,6 +139,7 @@ def test_an_asset_of_one_project_is_taken_by_another(tmp_path: Path) -> None:
             assert graph.get(made[0]).parent_keys == {dg.AssetKey(["shop", "raw"])}
             assert graph.get(made[0]).is_materializable
             assert graph.get(made[0]).owners == ["team:shop"]
+            check_that_one_starts_after_the_other(context)
 
 
 def test_native_assets_find_datasets_under_the_prefix(

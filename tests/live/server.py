@@ -73,6 +73,12 @@ mutation ($id: String!) {
     ... on PythonError { message }
   }
 }"""
+TICKS = """
+query ($selector: SensorSelector!) {
+  sensorOrError(sensorSelector: $selector) {
+    ... on Sensor { sensorState { ticks(limit: 1) { status } } }
+  }
+}"""
 RUN = """
 query ($run: ID!) {
   runOrError(runId: $run) {
@@ -176,6 +182,12 @@ class Server:
     def stop_schedule(self, state: str) -> None:
         """Switch a schedule off, by the id of its state."""
         self._change(STOP_SCHEDULE, id=state)
+
+    def has_ticked(self, sensor: str) -> bool:
+        """Whether the daemon has looked at a sensor."""
+        selector = {**self._repository, "sensorName": sensor}
+        shown = self.query(TICKS, selector=selector)["sensorOrError"]
+        return bool(shown["sensorState"]["ticks"])
 
     def runs(self, **tags: str) -> list[str]:
         """The ids of the runs that have tags; `__` in their names is written for `/`."""

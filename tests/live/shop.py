@@ -254,6 +254,12 @@ def make_shop(path: Path) -> Project:
                 "in_process": {"pipeline": {}, "executor": "one"},
                 "multiprocess": {"pipeline": {}, "executor": "many"},
                 "scheduled": {"pipeline": {}, "executor": "many", "schedule": "minutely"},
+                "first": {"pipeline": {"node_names": "clean"}, "executor": "one"},
+                "second": {
+                    "pipeline": {"node_names": ["double", "add"]},
+                    "executor": "many",
+                    "after": "first",
+                },
                 "talk": {"pipeline": {"pipeline_name": "talk"}, "executor": "one"},
                 "talk_apart": {"pipeline": {"pipeline_name": "talk"}, "executor": "many"},
             },

@@ -187,3 +187,18 @@ def by_node(found: list[Call]) -> dict[str, list[Call]]:
         if call.node is not None:
             nodes.setdefault(call.node, []).append(call)
     return nodes
+
+
+def test_a_job_starts_when_the_one_before_it_has_succeeded(
+    server: Server, oracle: Callable[[str], list[Call]]
+) -> None:
+    sensor = "second_sensor"  # which sees what ends after its first tick
+    until(lambda: server.has_ticked(sensor) or None, "a tick of the sensor")
+    first = server.ended(server.launch("first"))
+    found = until(
+        lambda: next(iter(server.runs(dagster__sensor_name=sensor)), None), "the daemon to start it"
+    )
+    second = server.ended(found)
+    assert second.status == "SUCCESS"
+    assert second.tags["dagster/run_key"] == first.run_id
+    assert by_node(calls(lines_of(server, second))) == by_node(oracle("double,add"))

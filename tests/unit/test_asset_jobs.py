@@ -241,16 +241,6 @@ def test_it_is_a_job_of_dagsters_with_all_that_dagster_has_a_place_for(project: 
         ]
 
 
-def test_it_runs_nodes_that_are_assets_for_their_side_effects(project: Project) -> None:
-    sections = {"assets": {"side_effects": True}}
-    jobs = {"made": {"pipeline": {}, "target": "assets", "executor": "in_process"}}
-    kedro = translator(project, jobs, sections=sections)
-    job = kedro.plan.jobs["made"]
-    assert {*job.assets} == {"clean", "kept", "model", "show"}
-    assert len({node.name for step in job.steps for node in step.nodes}) == 5
-    assert kedro.to_definitions().resolve_job_def("made").execute_in_process().success
-
-
 def test_it_takes_the_executor_of_materialisations(project: Project) -> None:
     sections = {"assets": {"executor": "in_process"}}
     defs = translator(project, {"made": MAIN}, sections=sections).to_definitions()
@@ -273,7 +263,7 @@ def test_a_run_makes_one_partition(project: Project) -> None:
         config = {"resources": {"kedro": {"config": {"partition_keys": ["eu"]}}}}
         for options, told in (
             ({}, "kedro dagster run made --partition 'us'"),
-            ({"run_config": config, "partition_key": "eu"}, "pick partitions of the assets"),
+            ({"run_config": config, "partition_key": "eu"}, "pick partitions of assets"),
         ):
             with pytest.raises(dg.DagsterError) as caught:
                 made.execute_in_process(instance=instance, **options)
@@ -295,7 +285,7 @@ def test_a_run_that_asks_for_what_is_missing_is_refused(project: Project) -> Non
     config = {"resources": {"kedro": {"config": {"only_missing_outputs": True}}}}
     with pytest.raises(dg.DagsterError) as caught:
         job.execute_in_process(run_config=config)
-    assert "this job makes assets. Choose those that are missing." in str(caught.value.__cause__)
+    assert "this job makes assets. Choose the assets that are" in str(caught.value.__cause__)
 
 
 def test_the_plan_shows_it(project: Project) -> None:
@@ -330,9 +320,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"pipeline": {}, "target": "assets"},
         (
             "target: nodes that no asset needs would not run: show. Give what they make a catalog "
-            "entry, write 'side_effects: true' under 'assets', leave them out of the "
-            "pipeline, or leave out 'target', with which each node "
-            "is a step."
+            "entry, write 'assets: {side_effects: true}', leave them out of the pipeline, or leave "
+            "out 'target', without which each node is a step."
         ),
     ),
     "no asset": (

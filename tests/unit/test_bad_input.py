@@ -368,6 +368,76 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
                 "you mean 'preload_modules'?"
             ),
         ),
+        # Jobs after others
+        ("jobs: {a: {pipeline: {}, after: a}}", "jobs.a.after: a job cannot start after itself."),
+        (
+            "jobs: {'{n}_job': {pipeline: {tags: '{n}'}, after: lern_job}}",
+            ("jobs.{n}_job.after: 'lern_job' is not defined in 'jobs'. Did you mean 'learn_job'?"),
+        ),
+        (
+            (
+                "jobs: {a: {pipeline: {}, after: [c]}, b: {pipeline: {}, after: [a]}, "
+                "c: {pipeline: {}, after: [b, {job: a, location: other}]}}"
+            ),
+            "jobs.a.after: these jobs would start each other for ever: a -> b -> c -> a.",
+        ),
+        (
+            "jobs: {a: {pipeline: {}, after: {job: b}}}",
+            "jobs.a.after: {'job': 'b'} is not valid: input should be a valid list.",
+        ),
+        # Job factories
+        (
+            "jobs: {'{a}_job': {pipeline: {node_namespaces: '{b}'}}}",
+            (
+                "jobs.{a}_job: {a} stands for nothing: it is not in pipeline_name, pipeline_names, "
+                "node_namespaces or tags of its pipeline. Allowed: 'b'."
+            ),
+        ),
+        (
+            "jobs: {'{name}': {pipeline: {tags: '{name}'}, tags: {x: 'is {nam}'}}}",
+            (
+                "jobs.{name}.tags.x: {nam} stands for nothing: it is not in pipeline_name, "
+                "pipeline_names, node_namespaces or tags of its pipeline. Did you mean 'name'?"
+            ),
+        ),
+        (
+            "jobs: {'{name}': {pipeline: {pipeline_name: 'learn{name}s'}}}",
+            (
+                "jobs.{name}.pipeline.pipeline_name: 'learn{name}s' matches nothing. Did you mean "
+                "'learning'?"
+            ),
+        ),
+        (
+            "jobs: {'{a}': {pipeline: {node_namespaces: '{a}.{b}'}}}",
+            (
+                "jobs.{a}.pipeline.node_namespaces: '{a}.{b}' matches nothing. There is none to "
+                "choose from."
+            ),
+        ),
+        (
+            "jobs: {'{a}': {pipeline: {pipeline_name: lerning, tags: '{a}'}}}",
+            "jobs.{a}.pipeline: pipeline 'lerning' is not registered. Did you mean 'learning'?",
+        ),
+        (
+            "jobs: {'{a}': {pipeline: {tags: '{a}'}}, 'l{c}': {pipeline: {tags: 'l{c}'}}}",
+            "jobs.l{c}: it gives job 'learn', and so does '{a}'. Change one of these names.",
+        ),
+        (
+            "jobs: {'{a}': {pipeline: {tags: ['{a}', '{b}']}}}",
+            ("jobs.{a}: it gives job 'learn' twice: write all of its placeholders in its name."),
+        ),
+        ("jobs: {'{a}': {}}", "jobs.{a}: write a 'pipeline' whose names have its placeholders."),
+        (
+            "jobs: {'{a}-x': {pipeline: {tags: 'l{a}'}}}",
+            f"jobs.{{a}}-x: 'earn-x' {NOT_A_NAME}",
+        ),
+        (  # of two jobs, once
+            "jobs: {'{a}': {pipeline: {tags: '{a}'}, schedule: daily}}",
+            (
+                "jobs.{a}.schedule: 'daily' is not defined in 'schedules'. There is none to choose "
+                "from."
+            ),
+        ),
         # Nodes
         (
             f"nodes: {{clean_nod: {{pool: a}}}}\n{JOB}",
@@ -639,6 +709,27 @@ clean:
     )
     (mistake,) = mistakes(project)
     assert "jobs.all.only_missing_outputs: a run of this job makes one partition" in mistake
+    write(
+        project,
+        "conf/base/dagster.yml",
+        """\
+jobs:
+  all: {pipeline: {}, partitions: per_run, after: [every]}
+  every: {pipeline: {}, partitions: all}
+sensors: {all_sensor: {dataset: clean, job: every}}
+""",
+    )
+    assert [mistake.partition(".yml: ")[2] for mistake in mistakes(project)] == [
+        (
+            "jobs.all.after: a run of 'all' takes one partition, and 'every' has not the same to "
+            "pass on. Give it 'partitions: all', or a schedule."
+        ),
+        "sensors.all_sensor: the sensor of job 'all' has this name. Choose another one.",
+        (
+            "sensors.all_sensor.dataset: 'clean' is no dataset of a job with dynamic partitions. "
+            "There is none to choose from."
+        ),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from kedro.pipeline.node import Node
 
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.make import make_plan
-from kedro_dagster.plan.model import JobPlan, ProjectPlan, SchedulePlan, StepPlan
+from kedro_dagster.plan.model import JobPlan, ProjectPlan, StepPlan
 from kedro_dagster.plan.side_effects import nodes_in_no_asset
+from kedro_dagster.plan.starts import SchedulePlan
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
 from kedro_dagster.read.project import KedroProject

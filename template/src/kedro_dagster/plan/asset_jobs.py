@@ -48,13 +48,12 @@ def check_drivers(pipeline: Pipeline, datasets: Datasets, whole: Collection[str]
 
 
 def assets_of(pipeline: Pipeline, asset_steps: Iterable[AssetStepPlan]) -> list[str]:
-    """The assets that the nodes of a pipeline make, and those that stand for the run of one."""
-    wanted = set(map(strip_transcoding, pipeline.all_outputs()))
-    for step in asset_steps:
-        wanted.update(
-            step.side_effects[node] for node in pipeline.nodes if node in step.side_effects
-        )
-    return [name for step in asset_steps for name in step.upstream if name in wanted]
+    """The assets that the nodes of a pipeline make."""
+    made, nodes = set(map(strip_transcoding, pipeline.all_outputs())), set(pipeline.nodes)
+    steps = list(asset_steps)
+    for step in steps:
+        made.update(asset for node, asset in step.side_effects.items() if node in nodes)
+    return [name for step in steps for name in step.upstream if name in made]
 
 
 def nodes_in_job(job: JobPlan | None, nodes: Nodes) -> Nodes:
@@ -124,8 +123,8 @@ def _nodes_in_no_asset(job: JobPlan, pipeline: Pipeline) -> Iterator[str]:
     if left := [node.name for node in pipeline.nodes if node.name not in ran]:
         yield (
             f"nodes that no asset needs would not run: {', '.join(left)}. Give what they make a "
-            "catalog entry, write 'side_effects: true' under 'assets', leave them out of the "
-            "pipeline, or leave out 'target', with which each node is a step."
+            "catalog entry, write 'assets: {side_effects: true}', leave them out of the pipeline, "
+            "or leave out 'target', without which each node is a step."
         )
 
 

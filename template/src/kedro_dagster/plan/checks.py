@@ -65,12 +65,14 @@ def check_sensors(
         for name, partitioning in partitioned_in(datasets, datasets).items()
         if isinstance(partitioning.definition, dg.DynamicPartitionsDefinition)
     }
-    scheduled = {job.schedule.name: job.name for job in jobs.values() if job.schedule}
+    taken = {
+        one.schedule.name: f"schedule of job {one.name!r}" for one in jobs.values() if one.schedule
+    }
+    taken |= {one.after.name: f"sensor of job {one.name!r}" for one in jobs.values() if one.after}
     for name, options in project.config.sensors.items():
         place, job = ("sensors", name), jobs.get(options.job)
-        if name in scheduled:
-            message = f"the schedule of job {scheduled[name]!r} has this name. Choose another one."
-            mistakes.add(place, message)
+        if name in taken:
+            mistakes.add(place, f"the {taken[name]} has this name. Choose another one.")
         if options.job not in project.config.jobs:
             message = f"{options.job!r} is not defined in 'jobs'."
             mistakes.add((*place, "job"), message, options.job, project.config.jobs)

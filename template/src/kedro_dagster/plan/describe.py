@@ -41,8 +41,12 @@ def _options(job: JobPlan) -> Iterator[str]:
         yield f"all partitions at once: {', '.join(sorted(job.whole))}"
     if job.schedule:
         yield f"schedule {job.schedule.name}"
+    if job.after:
+        yield f"after {job.after}"
     if job.max_concurrent_runs:
         yield f"max_concurrent_runs {job.max_concurrent_runs}, when busy {job.when_busy}"
+    if job.pattern:
+        yield f"from {job.pattern!r}"
     yield f"{len(job.steps)} step{'' if len(job.steps) == 1 else 's'}"
 
 

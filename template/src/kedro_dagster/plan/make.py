@@ -20,13 +20,14 @@ from .asset_jobs import assets_of, check_assets, check_drivers, check_target, wi
 from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
-from .model import AssetStepPlan, DatasetPlan, Datasets, JobPlan, ProjectPlan, SchedulePlan
+from .model import AssetStepPlan, DatasetPlan, Datasets, JobPlan, ProjectPlan
 from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
 from .partitions import job_partitioning, spread_missing
 from .runners import NOT_FOR_PARTITIONS, check_runner
 from .side_effects import plan_side_effects
+from .starts import SchedulePlan, after_of, check_after
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 
@@ -84,6 +85,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         asset_steps=asset_steps,
         plans_steps=plans_steps,
     )
+    check_after(project.config.jobs, jobs, mistakes)
     if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
     for path, message in {**options.mistakes, **steps.mistakes}.items():
@@ -230,11 +232,13 @@ def _plan_jobs(
             runner=options.runner,
             only_missing_outputs=options.only_missing_outputs,
             schedule=_schedule_of(config, name),
+            after=after_of(name, options),
             loggers=_loggers_of(config, options),
             description=options.description,
             tags={**options.tags, **_queue_tag(name, options)},
             max_concurrent_runs=options.max_concurrent_runs,
             when_busy=options.when_busy,
+            pattern=project.job_patterns.get(name),
         )
         if options.target == "assets":
             job = _let_make_assets(job, options, asset_steps, planner.datasets, mistakes)

@@ -21,6 +21,7 @@ from ..read import dagster_yml
 from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
+from .starts import AfterPlan, SchedulePlan
 from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
@@ -145,14 +146,6 @@ class StepPlan:
 
 
 @dataclass(frozen=True)
-class SchedulePlan:
-    """When a job runs by itself, and what the schedule is called in Dagster."""
-
-    name: str
-    options: dagster_yml.ScheduleOptions
-
-
-@dataclass(frozen=True)
 class JobPlan:
     """A job: the steps of a filtered pipeline, or those that make assets.
 
@@ -169,11 +162,13 @@ class JobPlan:
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         only_missing_outputs: Whether its runs make what is missing only, as ``kedro run`` can.
         schedule: When it runs by itself.
+        after: After which other jobs it starts by itself.
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
         max_concurrent_runs: How many of its runs may go on at a time.
         when_busy: What becomes of another run: ``queue`` or ``skip``.
+        pattern: The job factory that gives it, if one does.
     """
 
     name: str
@@ -188,11 +183,13 @@ class JobPlan:
     runner: dagster_yml.RunnerOptions | None = None
     only_missing_outputs: bool = False
     schedule: SchedulePlan | None = None
+    after: AfterPlan | None = None
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     max_concurrent_runs: int | None = None
     when_busy: str = "queue"
+    pattern: str | None = None
 
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:

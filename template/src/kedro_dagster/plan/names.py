@@ -103,6 +103,11 @@ def schedule_name(job: str) -> str:
     return f"{job}_schedule"
 
 
+def sensor_name(job: str) -> str:
+    """The name of the sensor that starts a job after others, whichever these are."""
+    return f"{job}_sensor"
+
+
 KEDRO = "kedro"
 KEDRO_IO_MANAGER = "kedro_io_manager"
 IO_MANAGER = "io_manager"

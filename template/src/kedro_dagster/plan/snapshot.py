@@ -48,6 +48,7 @@ def _job(job: JobPlan) -> dict[str, Any]:
     filters = {key: values for key, values in job.options.filters.items() if values}
     return {
         "name": job.name,
+        "factory": job.pattern,
         "target": "assets" if job.assets else "ops",
         "select": job.select,
         "assets": list(job.assets),
@@ -58,6 +59,7 @@ def _job(job: JobPlan) -> dict[str, Any]:
         "executor": job.executor.kind if job.executor else None,
         "runner": job.runner.type if job.runner else None,
         "schedule": job.schedule.name if job.schedule else None,
+        "after": [one.model_dump() for one in job.after.jobs] if job.after else [],
         "one_partition_a_run": job.partitioning is not None,
         "groups": [
             {**_group(step), "dependencies": [one.name for one in _sources(job, step)]}

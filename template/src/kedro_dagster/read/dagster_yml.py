@@ -136,6 +136,18 @@ class PipelineOptions(Options):
         return self.model_dump(exclude={"pipeline_name", "pipeline_names"})
 
 
+class AfterOptions(Options):
+    """A job after which another one starts: of this code location, unless it names another."""
+
+    job: str
+    location: str | None = None
+
+    @classmethod
+    def of(cls, value: str | AfterOptions) -> AfterOptions:
+        """Read what may be the name of a job of this code location."""
+        return cls(job=value) if isinstance(value, str) else value
+
+
 def _name_or_options(value: Any) -> str:
     return "name" if isinstance(value, str) else "options"
 
@@ -144,6 +156,7 @@ _Name = Annotated[str, Tag("name")]
 _ByKind = Discriminator(_name_or_options)
 ExecutorReference = Annotated[_Name | Annotated[ExecutorOptions, Tag("options")], _ByKind]
 ScheduleReference = Annotated[_Name | Annotated[ScheduleOptions, Tag("options")], _ByKind]
+JobReference = Annotated[_Name | Annotated[AfterOptions, Tag("options")], _ByKind]
 LoggerReference = Annotated[_Name | Annotated[LoggerOptions, Tag("options")], _ByKind]
 
 
@@ -169,7 +182,8 @@ class RunnerOptions(Options):
 class JobOptions(Options):
     """A Dagster job: a Kedro pipeline, how it is run and when.
 
-    The executor, the schedule and the loggers are given by name or in place. By default each node
+    The executor, the schedule and the loggers are given by name or in place. With ``after``, it
+    starts by itself when each of those jobs has succeeded since its last run. By default each node
     is a step, static partitions fan out, and of other partitions a run takes one; with
     ``partitions: all``, each node runs once with all of them, as ``kedro run`` does.
 
@@ -185,6 +199,7 @@ class JobOptions(Options):
     pipeline: PipelineOptions = Field(default_factory=PipelineOptions, validate_default=True)
     executor: ExecutorReference | None = None
     schedule: ScheduleReference | None = None
+    after: Annotated[list[JobReference], values.OneOrMore] = Field(default_factory=list)
     loggers: list[LoggerReference] = Field(default_factory=list)
     group_by: GroupBy | None = None
     runner: RunnerOptions | None = None

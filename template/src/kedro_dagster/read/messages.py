@@ -10,15 +10,24 @@ from pydantic_core import ErrorDetails
 
 from ..errors import Hints, KeyPath
 from .dagster_yml import OPTION_SECTIONS, KedroDagsterConfig
+from .factories import factories_in
 
 
 def parse_config(
     raw: Mapping[str, Any],
 ) -> tuple[KedroDagsterConfig, list[tuple[KeyPath, str]]]:
-    """Read ``dagster.yml`` without the entries that cannot be read, and say what is wrong there."""
+    """Read ``dagster.yml`` without the entries that cannot be read, and say what is wrong there.
+
+    Job factories are no entries: what they give is known when the pipelines are.
+    """
+    factories = factories_in(raw)
     content = {
         str(section): (
-            {str(name): entry for name, entry in entries.items()}
+            {
+                str(name): entry
+                for name, entry in entries.items()
+                if not (section == "jobs" and name in factories)
+            }
             if isinstance(entries, Mapping)
             else entries
         )

@@ -14,6 +14,7 @@ class Mistakes:
 
     def __init__(self, project: KedroProject) -> None:
         self._catalog = project.catalog
+        self._patterns = project.job_patterns
         self._dagster_files = KeyIndex(project.config_files, project.path)
         self._catalog_files = KeyIndex(project.catalog_files, project.path)
         self._hints = Hints()
@@ -22,7 +23,7 @@ class Mistakes:
             self.add(path, message)
 
     def __iter__(self) -> Iterator[Mistake]:
-        return iter(self._found)
+        return iter(dict.fromkeys(self._found))  # a factory's jobs have its mistakes in common
 
     def __len__(self) -> int:
         return len(self._found)
@@ -33,6 +34,8 @@ class Mistakes:
         """Add a mistake in ``dagster.yml``, with the allowed values that are close to its value."""
         if allowed is not None:
             message = self._hints.add_to(message, value, allowed)
+        if path[:1] == ("jobs",) and len(path) > 1:
+            path = ("jobs", self._patterns.get(path[1], path[1]), *path[2:])
         self._found.append(Mistake(self._dagster_files.file_of(path), path, message))
 
     def add_in_catalog(
@@ -51,4 +54,4 @@ class Mistakes:
     def check(self) -> None:
         """Raise an error that tells of all mistakes, if there are any."""
         if self._found:
-            raise DagsterConfigError(self._found)
+            raise DagsterConfigError(self)

@@ -28,6 +28,7 @@ from ..errors import KeyPath, ProjectNotFoundError
 from .ad_hoc import add_job_asked_for
 from .conf_files import find_files, make_loader, read_catalog, read_config, read_dagster_yml
 from .dagster_yml import KedroDagsterConfig
+from .factories import factories_in, make_jobs, pipelines_of_factories
 from .from_hooks import entries_of_hooks
 from .hidden import hidden_paths
 from .messages import parse_config
@@ -51,6 +52,7 @@ class KedroProject(ProjectSource):
         catalog_files: The same for the catalog.
         mistakes: What is wrong in ``dagster.yml``: the keys that lead to it, and a message.
         hidden_parameters: Key paths of the parameters that came through a resolver of its own.
+        job_patterns: The pattern of each job that a factory of ``dagster.yml`` gives.
     """
 
     import_failures: Mapping[str, str]
@@ -61,6 +63,7 @@ class KedroProject(ProjectSource):
     catalog_files: tuple[Path, ...]
     mistakes: Sequence[tuple[KeyPath, str]] = ()
     hidden_parameters: Collection[KeyPath] = ()
+    job_patterns: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def source(self) -> ProjectSource:
@@ -95,11 +98,21 @@ def read_project(
     loader = make_loader(source.conf_source, source.env)
     raw_config, files = read_dagster_yml(loader, path)
     config, mistakes = parse_config(raw_config)
-    config = add_job_asked_for(config)
-    wanted = pipelines_of_jobs(config)
+    factories, patterns = factories_in(raw_config), dict[str, str]()
+    wanted = pipelines_of_jobs(add_job_asked_for(config)) | pipelines_of_factories(factories)
     pipelines, import_failures = load_outlines(package), dict[str, str]()
     if not wanted <= pipelines.keys():
         pipelines, import_failures = load_pipelines(package, wanted, source.call_hooks)
+    if factories:
+        made = make_jobs(raw_config, factories, pipelines)
+        config, mistakes = parse_config(made.content)
+        mistakes += made.mistakes
+        patterns.update(made.patterns)
+    asked = add_job_asked_for(config)
+    # A job that the command line changes is not as its pattern has it
+    patterns = {
+        job: one for job, one in patterns.items() if asked.jobs.get(job) is config.jobs.get(job)
+    }
     parameters = read_config(loader, "parameters")
     return KedroProject(
         path=path,
@@ -111,10 +124,11 @@ def read_project(
         catalog=read_catalog(loader, entries_of_hooks(source) if config.assets.from_hooks else {}),
         parameters=parameters,
         hidden_parameters=hidden_paths(loader, "parameters", parameters),
-        config=config,
+        config=asked,
         config_files=files,
         catalog_files=find_files(loader, "catalog"),
         mistakes=mistakes,
+        job_patterns=patterns,
     )
 
 

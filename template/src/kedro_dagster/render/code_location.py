@@ -20,6 +20,7 @@ from ..plan.select import select_assets
 from ..read.project import read_project
 from ..run.executor import with_kedro_hooks
 from ..run.resources import make_resources
+from .after import job_sensor
 from .assets import CatalogTranslator
 from .jobs import PipelineTranslator, executor_definition
 from .ops import NodeTranslator
@@ -101,7 +102,9 @@ class KedroProjectTranslator:
     def sensors(self) -> Mapping[str, dg.SensorDefinition]:
         """The sensors by name: those of ``dagster.yml``, and ``kedro_on_pipeline_error``."""
         watching = [new_partitions_sensor(self.plan, *one) for one in self.plan.sensors.items()]
-        return {sensor.name: sensor for sensor in (pipeline_error_sensor(self.plan), *watching)}
+        after = [job_sensor(job, self.jobs) for job in self.plan.jobs.values() if job.after]
+        found = (pipeline_error_sensor(self.plan), *watching, *after)
+        return {sensor.name: sensor for sensor in found}
 
     @cached_property
     def resources(self) -> Mapping[str, Any]:
