@@ -255,16 +255,6 @@ def test_it_is_a_job_of_dagsters_with_all_that_dagster_has_a_place_for(project: 
         ]
 
 
-def test_it_runs_nodes_that_are_assets_for_their_side_effects(project: Project) -> None:
-    sections = {"assets": {"side_effects": True}}
-    jobs = {"made": {"pipeline": {}, "target": "assets", "executor": "in_process"}}
-    kedro = translator(project, jobs, sections=sections)
-    job = kedro.plan.jobs["made"]
-    assert {*job.assets} == {"clean", "kept", "model", "show"}
-    assert len({node.name for step in job.steps for node in step.nodes}) == 5
-    assert kedro.to_definitions().resolve_job_def("made").execute_in_process().success
-
-
 def test_it_takes_the_executor_of_materialisations(project: Project) -> None:
     sections = {"assets": {"executor": "in_process"}}
     defs = translator(project, {"made": MAIN}, sections=sections).to_definitions()
@@ -287,7 +277,7 @@ def test_a_run_makes_one_partition(project: Project) -> None:
         config = {"resources": {"kedro": {"config": {"partition_keys": ["eu"]}}}}
         for options, told in (
             ({}, "kedro dagster run made --partition 'us'"),
-            ({"run_config": config, "partition_key": "eu"}, "pick partitions of the assets"),
+            ({"run_config": config, "partition_key": "eu"}, "pick partitions of assets"),
         ):
             with pytest.raises(dg.DagsterError) as caught:
                 made.execute_in_process(instance=instance, **options)
