@@ -97,7 +97,7 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def mlflow(session: nox.Session) -> None:
-    """Run the tests with kedro-mlflow and kedro-viz, which no other test is to find installed."""
+    """Run the tests with kedro-mlflow, kedro-viz and Ibis, which no other is to find installed."""
     run_apart(session, "mlflow", "tests/integration")
 
 
@@ -167,6 +167,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def movie(session: nox.Session) -> None:
+    """Record the README's moving picture; wants Chromium, DejaVu Sans Mono, and port 3000."""
+    install_groups(session, "movie")
+    session.run("python", "helpers/movie.py")
+
+
+@nox.session
 def schema(session: nox.Session) -> None:
     """Write the JSON schema of dagster.yml anew, and docs/reference.md, which shows it.
 
@@ -175,6 +182,19 @@ def schema(session: nox.Session) -> None:
     install_groups(session, "executors")
     for script in ("schema.py", "reference.py"):
         session.run("python", f"helpers/{script}", env={"PYTHONPATH": "template/src"})
+
+
+@nox.session(venv_backend="none")
+def address(session: nox.Session) -> None:
+    """Set the address from which people copy: `nox -s address -- https://github.com/me/it`."""
+    session.run("python3", "helpers/address.py", *session.posargs)
+
+
+@nox.session
+def manifest(session: nox.Session) -> None:
+    """Write the digests of the vendored files anew, after each change of one."""
+    install_groups(session, "copier")
+    session.run("python", "helpers/manifest.py", env={"PYTHONPATH": "template/src"})
 
 
 @nox.session

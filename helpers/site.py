@@ -19,8 +19,8 @@ def on_post_build(config: Mapping[str, Any]) -> None:
     docs, site = Path(config["docs_dir"]), Path(config["site_dir"])
     text = llms_txt(config["site_name"], config["nav"], docs)
     (site / "llms.txt").write_text(text, encoding="utf-8")
-    for page in docs.glob("*.md"):
-        shutil.copyfile(page, site / page.name)
+    for page in docs.rglob("*.md"):
+        shutil.copyfile(page, site / page.relative_to(docs))
 
 
 def llms_txt(name: str, nav: Sequence[Entry], docs: Path) -> str:

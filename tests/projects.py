@@ -18,6 +18,7 @@ from packaging.version import Version
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HELPER = REPOSITORY / "template" / "src" / "kedro_dagster"
+EXAMPLES = REPOSITORY / "docs" / "examples"
 
 KEDRO, OMEGACONF = (Version(version(name)).release for name in ("kedro", "omegaconf"))
 """The installed versions; the oldest that are supported lack some of what tests compare."""
@@ -126,6 +127,11 @@ class Project:
         """Copy the project to a folder that does not exist yet."""
         shutil.copytree(self.path, path, symlinks=True)
         return Project(path, self.package)
+
+    def with_example(self, files: str) -> Project:
+        """Put the files of an example of the documentation over the project's own."""
+        shutil.copytree(EXAMPLES / files, self.path, dirs_exist_ok=True)
+        return self
 
     def create_dagster_home(self) -> None:
         """Make the folder of the Dagster instance, unless it is there."""

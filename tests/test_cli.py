@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import runpy
 import signal
 import socket
@@ -24,7 +25,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro_dagster.cli import dagster_group
 from kedro_dagster.plan.side_effects import RUN_THEM
 from live.server import LOCATION, Server, until
-from projects import HELPER, KEDRO, Project, make_project
+from projects import HELPER, KEDRO, REPOSITORY, Project, make_project
 
 PIPELINES = """\
 from kedro.pipeline import Pipeline, node
@@ -467,12 +468,62 @@ def alive(group: int) -> list[str]:
     return [args for pgid, state, args in rows if int(pgid) == group and state[0] != "Z"]
 
 
+def test_dg_shows_help_and_is_missed_clearly(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in (("--help",), ()):
+        shown = kedro_dagster(project, "dg", *words)
+        assert shown.exit_code == 0
+        assert "kedro dagster dg list defs\n" in shown.stdout
+        assert "--env" in shown.stdout
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setitem(sys.modules, "dagster_dg_cli", None)
+    missed = kedro_dagster(project, "dg", "list", "defs")
+    assert missed.exit_code == 1
+    assert missed.stderr == "dg is not installed. Run `pip install dagster-dg-cli`.\n"
+
+
+@pytest.mark.slow
+def test_dg_is_run_on_the_project_in_an_environment(project: Project) -> None:
+    """As docs/component.md has it: with components of other kinds beside the project."""
+    page = (REPOSITORY / "docs" / "component.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.+?)```", page, re.DOTALL)[-1]
+    package = project.path / "src" / "shop"
+    (package / "definitions.py").write_text(code.replace("my_project", "shop"))
+    (package / "defs").mkdir()
+    (package / "defs" / "__init__.py").touch()
+    (project.path / "dg.toml").write_text(
+        'directory_type = "project"\n[project]\nroot_module = "shop"\ndefs_module = "shop.defs"\n'
+    )
+    home = project.path / ".dagster"
+
+    def dg_command(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        options = {"PYTHONPATH": "", "DAGSTER_HOME": "", "KEDRO_ENV": ""}
+        return project.kedro("dagster", "dg", *words, check=check, **options)
+
+    dg_command("scaffold", "defs", "dagster.asset", "extra.py")
+    shown = dg_command("list", "defs", "--json", "--env", "test").stdout
+    listed = json.loads(shown[shown.index("\n{") :])  # after what Kedro logs there
+    assert {job["name"] for job in listed["jobs"]} == {"only_in_test"}
+    assert {one["asset_key"] for one in listed["assets"]} == {"raw", "model", "extra"}
+    launched = dg_command("launch", "--assets", "extra")
+    assert "RUN_SUCCESS" in launched.stderr
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert instance.get_latest_materialization_event(dg.AssetKey("extra"))
+    refused = dg_command("list", "defs", "-e", "broken", check=False)
+    assert refused.returncode == 1
+    assert "conf/broken/dagster.yml: jobs.a.pipeline: this key is required." in refused.stderr
+
+
 @pytest.mark.slow
 def test_dagsters_own_commands_load_the_example(example: Project) -> None:
     definitions = f"{example.package}.definitions"
     listed = example.run("-c", DG, "list", "defs", "--json")
     names = {job["name"] for job in json.loads(listed.stdout)["jobs"]}
     assert "everything" in names
+    listed = example.run("-c", DG, "list", "components", "--json")
+    kinds = {one["key"] for one in json.loads(listed.stdout)["items"]}
+    assert "kedro_dagster.KedroProjectComponent" in kinds
     checked = example.run("-c", DG, "check", "defs")
     assert "All definitions loaded successfully" in checked.stdout + checked.stderr
     validated = example.run("-m", "dagster", "definitions", "validate", "-m", definitions)

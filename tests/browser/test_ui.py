@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from live.server import Server, serve
-from projects import Project
+from projects import KEDRO, Project
 
 playwright = pytest.importorskip("playwright.sync_api", reason="session browser installs it")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -132,3 +132,35 @@ def test_a_run_with_a_changed_parameter(server: Server, page: Any, picture: Pict
     picture("run")
     run = server.run(page.url.rpartition("/")[2].partition("?")[0])
     assert "#ff0000" in run.config
+
+
+VALIDATOR = """
+def no_gaps(weather):
+    gaps = int(weather["temperature_c"].isna().sum())
+    if gaps:
+        raise ValueError(f"{gaps} of {len(weather)} days have no temperature")
+"""
+RELOAD = """
+mutation ($name: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $name) {
+    ... on WorkspaceLocationEntry { locationOrLoadError { __typename } }
+  }
+}"""
+
+
+@pytest.mark.skipif(KEDRO < (1, 6), reason="this Kedro has no validators")
+def test_a_check_fails(server: Server, page: Any, picture: Picture) -> None:
+    """Last, since it gives the project a validator: of a dataset that no node makes."""
+    project = server.project
+    (project.path / "src" / project.package / "schemas.py").write_text(VALIDATOR)
+    file = project.path / "conf" / "base" / "catalog.yml"
+    entries = yaml.safe_load(file.read_text())
+    entries["weather"]["validator"] = {"class": f"{project.package}.schemas.no_gaps"}
+    file.write_text(yaml.safe_dump(entries))
+    server.query(RELOAD, name=f"{project.package}.definitions")
+    page.set_viewport_size({"width": 1500, "height": 680})
+    page.goto(f"{server.url}/assets/weather?view=checks")
+    page.get_by_role("button", name="Execute all").click()
+    page.get_by_text("1 of 91 days have no temperature").wait_for(timeout=90_000)
+    assert page.get_by_text("Failed", exact=True).count()
+    picture("check")

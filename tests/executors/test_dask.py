@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from executors import workers
 from fidelity.rich_project import Outcome, nodes_of
+from partitions.whole import SKIPPED, check_late, make_whole
 from projects import Project
 
 pytestmark = pytest.mark.slow
@@ -102,3 +104,18 @@ def test_workers_with_several_threads_are_refused(project: Project, scheduler: s
         run = workers.run(project, "refused", check=False, DASK_SCHEDULER=scheduler)
     assert "has several threads" in run.call("fault")["message"]
     assert nodes_of(run.trace) == []
+
+
+def test_what_depends_on_a_key_without_data_alone_is_skipped(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    project = make_whole(tmp_path_factory.mktemp("missing") / "project")
+    executor = {"dask": {"cluster": {"local": {"n_workers": 2}}}}
+    jobs = {"late": {"pipeline": {"pipeline_name": "late"}, "executor": executor}}
+    file = project.path / "conf" / "dask" / "dagster.yml"
+    file.parent.mkdir()
+    file.write_text(yaml.safe_dump({"jobs": jobs}))
+    process = project.execute("late", KEDRO_ENV="dask")
+    check_late(project)
+    for step in SKIPPED:
+        assert f"- {step} - This step is skipped" in process.stderr

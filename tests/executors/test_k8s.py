@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from executors.engines import BrokenKubernetes, Kubernetes, serve
 from executors.packaged import NODES, Image, assert_as_kedro_run
 from fidelity.rich_project import Outcome
+from projects import EXAMPLES, Project
 
 pytestmark = pytest.mark.slow
 
 IMAGE = "registry.example/bikes:1"
 CLIENT = {"load_incluster_config": False, "kubeconfig_file": "kubeconfig.json"}
+EXAMPLE: dict[str, Any] = yaml.safe_load(
+    (EXAMPLES / "pods/files/conf/base/dagster.yml").read_text(encoding="utf-8")
+)
+PODS = EXAMPLE["executors"]["pods"]["k8s"]
 EXECUTORS: dict[str, dict[str, Any]] = {
-    "k8s": {
-        **CLIENT,
-        "job_image": IMAGE,
-        "job_namespace": "bikes",
-        "service_account_name": "run",
-        "env_vars": ["KEDRO_DISABLE_TELEMETRY", "KEDRO_ENV", "TRACE", "THREADS=1"],
-    },
+    "k8s": {**PODS, **CLIENT, "env_vars": [*PODS["env_vars"], "TRACE", "THREADS=1"]},
     "celery_k8s": {
         **CLIENT,
         "job_image": IMAGE,
@@ -77,13 +77,11 @@ def start(kind: str, image: Image, folder: Path, cluster: type[Kubernetes] = Kub
     """Run the job on an executor."""
     module, name, options = LAUNCHERS[kind]
     launcher = {"instance_config_map": "dagster", "dagster_home": str(folder / ".dagster")}
-    environment = {}
-    if kind == "celery_k8s":  # which has no option for it
+    nodes = EXAMPLE["nodes"]
+    if kind == "celery_k8s":  # which has no option for the environment
         environment = {**Image(image.package, image.python, folder).environment, "THREADS": "1"}
-    config = {
-        "executors": {"containers": {kind: EXECUTORS[kind]}},
-        "nodes": {"*": pod(environment, "1Gi"), "count_daily_trips": pod(environment, "8Gi")},
-    }
+        nodes = {"*": pod(environment, "1Gi"), "count_daily_trips": pod(environment, "8Gi")}
+    config = {"executors": {"containers": {kind: EXECUTORS[kind]}}, "nodes": nodes}
     launched_by = {"module": module, "class": name, "config": {**CLIENT, **launcher, **options}}
     deployed = image.deploy(folder, config, {"run_launcher": launched_by})
     with serve(cluster(deployed)) as engine:
@@ -128,6 +126,20 @@ def test_each_step_is_a_kubernetes_job_as_dagster_yml_says(run: Run) -> None:
 def test_a_heavy_node_has_a_pod_of_its_own_size(run: Run) -> None:
     sizes = {step: run.container(step)["resources"]["limits"]["memory"] for step in NODES}
     assert sizes == {"clean_trips": "1Gi", "clean_weather": "1Gi", "count_daily_trips": "8Gi"}
+
+
+def test_the_pod_of_the_example_runs_where_it_says(runs: Mapping[str, Future[Run]]) -> None:
+    run = runs["k8s"].result()
+    specs = {step: run.job(step)["spec"]["template"]["spec"] for step in NODES}
+    selected = {step: spec.get("nodeSelector") for step, spec in specs.items()}
+    assert selected == {**dict.fromkeys(NODES), "count_daily_trips": {"pool": "large"}}
+    assert run.container("count_daily_trips")["resources"]["requests"] == {"cpu": "2"}
+
+
+def test_the_example_is_one_of_the_sample_project(traced_example: Project, tmp_path: Path) -> None:
+    project = traced_example.copy(tmp_path / "project").with_example("pods/files")
+    shown = project.kedro("dagster", "plan", TRACE=str(tmp_path / "trace")).stdout
+    assert "Job data_processing (pipeline data_processing, executor k8s" in shown
 
 
 def test_pods_that_die_fail_the_run_which_is_told_once(runs: Mapping[str, Future[Run]]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from projects import KEDRO, Project, make_project
+from projects import KEDRO, OMEGACONF, Project, make_project
 
 TOKEN = "s3cret"  # noqa: S105
 RUN_ID = "run_id" if KEDRO >= (1, 3) else "session_id"
@@ -375,7 +375,18 @@ JOBS: dict[str, dict[str, Any]] = {
         "group_by": "namespace",
     },
     "by_pipeline": {"executor": "multiprocess", "group_by": "pipeline"},
+    "assets_in_process": {
+        "target": "assets",
+        "pipeline": {
+            "to_outputs": [
+                *("total", "model", "anything at all", "fit_metrics", "ns.result"),
+                *("increments_seen", "secret_report", "hooked_report", "late_report"),
+            ]
+        },
+        "executor": {"in_process": {}},
+    },
 }
+SELECTED = {"target": "assets", "select": "*", "executor": "multiprocess"}
 
 SCRIPT = """
     import sys
@@ -415,8 +426,11 @@ def make_rich_project(path: Path) -> Project:
         dagster={
             "executors": {"multiprocess": {"multiprocess": {"max_concurrent": 2}}},
             "jobs": {
-                name: {"pipeline": {"pipeline_name": "__default__"}, **options}
-                for name, options in JOBS.items()
+                **({"selected": SELECTED} if OMEGACONF >= (2, 4) else {}),
+                **{
+                    name: {"pipeline": {"pipeline_name": "__default__"}, **options}
+                    for name, options in JOBS.items()
+                },
             },
         },
         files={
@@ -506,7 +520,7 @@ def launcher(way: str) -> Callable[[Project, dict[str, str]], object]:
     config = ("-c", "run_config.yml")
     if way == "kedro":
         return lambda project, env: project.kedro("run", "--params", "stage=prod", **env)
-    if way in JOBS:
+    if way in JOBS or way == "selected":
         return lambda project, env: project.execute(way, *config, **env)
     if way == "asset_cli":
         arguments = ("-m", "dagster", "asset", "materialize", "-m", "shop.definitions")

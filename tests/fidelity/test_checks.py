@@ -157,6 +157,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Project:
                     "executor": {"multiprocess": {"max_concurrent": 1}},
                 },
                 "parts": {"pipeline": {"pipeline_name": "parts"}, "executor": "in_process"},
+                "made": {"pipeline": {}, "target": "assets"},
             }
         },
         files={"src/shop/checks.py": CHECKS, "src/shop/definitions.py": DEFINITIONS},
@@ -203,7 +204,7 @@ def result(evaluation: dg.AssetCheckEvaluation) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("job", ["in_process", "multiprocess", "assets"])
+@pytest.mark.parametrize("job", ["in_process", "multiprocess", "assets", "made"])
 def test_data_that_is_valid(rendered: Project, tmp_path: Path, job: str) -> None:
     project = rendered.copy(tmp_path / "shop")
     project.execute(job, TRACE=os.devnull)
@@ -229,7 +230,7 @@ BAD = {"load": {"other": 1}, "save": {"trips": [1, -2]}}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", BAD)
-@pytest.mark.parametrize("job", ["in_process", "multiprocess", "assets"])
+@pytest.mark.parametrize("job", ["in_process", "multiprocess", "made"])
 def test_data_that_is_invalid(rendered: Project, tmp_path: Path, job: str, when: str) -> None:
     oracle, project = rendered.copy(tmp_path / "oracle"), rendered.copy(tmp_path / "shop")
     traces = [tmp_path / name for name in ("oracle.txt", "shop.txt")]

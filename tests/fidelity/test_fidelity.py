@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from kedro.io.core import VERSION_FORMAT
 
@@ -27,8 +28,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fidelity")]
 IN_PROCESS = ["in_process", "execute_in_process"]
 WHOLE = [*IN_PROCESS, "multiprocess", "by_pipeline"]
 ASSETS = ["materialize_all", "materialize_one", "asset_cli"]
-SEVERAL_PROCESSES = ["multiprocess", "by_memory", "by_namespace", "by_pipeline", "asset_cli"]
-WAYS = [*WHOLE, "by_memory", "by_namespace", *ASSETS]
+ASSET_JOBS = ["assets_in_process", "selected"]
+SEVERAL_PROCESSES = [
+    *("multiprocess", "by_memory", "by_namespace", "by_pipeline", "asset_cli", "selected")
+]
+WAYS = [*WHOLE, "by_memory", "by_namespace", *ASSETS, *ASSET_JOBS]
 
 PIPELINE_HOOKS = ("before_pipeline_run", "after_pipeline_run", "terse after_pipeline_run")
 CONTEXT_HOOKS = ("after_context_created", "after_catalog_created", "terse after_catalog_created")
@@ -43,7 +47,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> RunOf:
     outcomes: dict[str, Outcome] = {}
 
     def run_of(way: str) -> Outcome:
-        if way == "asset_cli" and OMEGACONF < (2, 4):
+        if way in ("asset_cli", "selected") and OMEGACONF < (2, 4):
             pytest.skip("OmegaConf before 2.4 needs an antlr with which Dagster reads no selection")
         if way not in outcomes:
             outcomes[way] = launch(project.copy(project.path.parent / way), way)
@@ -66,7 +70,7 @@ def without_context(calls: list[Call]) -> list[Call]:
     ]
 
 
-@pytest.mark.parametrize("way", [*WHOLE, "asset_cli", "materialize_all"])
+@pytest.mark.parametrize("way", [*WHOLE, "asset_cli", "materialize_all", *ASSET_JOBS])
 def test_all_files_are_those_of_kedro_run(way: str, run_of: RunOf, oracle: Outcome) -> None:
     assert run_of(way).files == oracle.files
 
@@ -126,7 +130,7 @@ def test_a_run_of_all_nodes_runs_each_node_once(run_of: RunOf, oracle: Outcome) 
 
 
 def test_a_run_of_all_assets_runs_the_nodes_that_make_one(run_of: RunOf, oracle: Outcome) -> None:
-    for way in ("materialize_all", "asset_cli"):
+    for way in ("materialize_all", "asset_cli", *ASSET_JOBS):
         ran = set(nodes_of(run_of(way).trace))
         assert ran == set(nodes_of(oracle.trace)) - {"publish", "tail"}
 
@@ -194,7 +198,7 @@ def test_run_params_are_those_of_kedro_run(way: str, run_of: RunOf, oracle: Outc
     expected = dict(oracle.call("before_pipeline_run")["run_params"])
     assert list(told) == list(expected)
     own = {RUN_ID, "runner", "project_path"}
-    if way in JOBS or way == "execute_in_process":
+    if way in JOBS or way in ("execute_in_process", "selected"):
         # Here the user says which pipelines; `kedro run` has a default
         if KEDRO >= (1, 2):
             own.add("pipeline_names")
@@ -202,7 +206,7 @@ def test_run_params_are_those_of_kedro_run(way: str, run_of: RunOf, oracle: Outc
         else:
             own.add("pipeline_name")
             assert told["pipeline_name"] == "__default__"
-    else:
+    if way in ASSETS or way == "selected":
         own.add("node_names")
         assert sorted(told["node_names"]) == sorted(nodes_of(run_of(way).trace))
     if way in JOBS:
@@ -212,6 +216,35 @@ def test_run_params_are_those_of_kedro_run(way: str, run_of: RunOf, oracle: Outc
     assert {key: told[key] for key in told if key not in own} == {
         key: expected[key] for key in expected if key not in own
     }
+
+
+@pytest.mark.parametrize("way", ASSET_JOBS)
+def test_what_a_job_of_assets_makes_and_checks_is_planned(way: str, run_of: RunOf) -> None:
+    run = run_of(way)
+    with dg.DagsterInstance.from_config(str(run.project.dagster_home)) as instance:
+        events = [
+            event
+            for log in instance.all_logs(run.dagster_run.run_id)
+            if (event := log.dagster_event) is not None
+        ]
+
+    def of(kind: dg.DagsterEventType) -> list[str]:
+        keys = [str(one.asset_key) for one in events if one.event_type is kind and one.asset_key]
+        return sorted(keys)
+
+    planned = of(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    assert len(planned) == 13
+    assert of(dg.DagsterEventType.ASSET_MATERIALIZATION) == planned
+    checks = [
+        one.event_type
+        for one in events
+        if one.event_type and one.event_type.value.startswith("ASSET_CHECK")
+    ]
+    expected = [
+        dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
+        dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    ]
+    assert checks == (expected if KEDRO >= (1, 6) else [])
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -23,7 +23,7 @@ from kedro_dagster.errors import CatalogConfigError
 from kedro_dagster.plan.describe import describe
 from kedro_dagster.plan.side_effects import RUN_THEM, nodes_in_no_asset
 from partitions.fan import HOOKS
-from partitions.test_whole import outputs, trace
+from partitions.whole import outputs, trace
 from projects import OMEGACONF, Project
 
 pytestmark = pytest.mark.xdist_group("nodes_in_no_asset")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,6 +275,14 @@ class Tracking:
             (run,) = instance.get_runs(dg.RunsFilter(job_name=job))
             return dict(run.tags)
 
+    def materialisations(self, job: str) -> dict[str, Mapping[str, Any]]:
+        """The metadata of what the one Dagster run of a job has made, by asset."""
+        with dg.DagsterInstance.from_config(str(self.project.dagster_home)) as instance:
+            (run,) = instance.get_runs(dg.RunsFilter(job_name=job))
+            kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+            made = [entry.asset_materialization for entry in instance.all_logs(run.run_id, kind)]
+        return {one.asset_key.to_user_string(): one.metadata for one in made if one}
+
     def of_job(self, job: str) -> Run:
         """The MLflow run that is of the same Kedro run as a job's run."""
         run_id = self.tags(job)["kedro/run_id"]
@@ -372,10 +380,25 @@ def test_the_dagster_run_names_its_mlflow_run(tracking: Tracking, job: str) -> N
     )
 
 
+@pytest.mark.parametrize("job", [*(one for one in TRACKED if "train" in one), ASSETS])
+def test_each_materialisation_names_the_mlflow_run(tracking: Tracking, job: str) -> None:
+    run = tracking.of_job(job)
+    told = tracking.materialisations(job)
+
+    assert told.keys() == {"rows", "score_1", "score_2", "curve", "report"}
+    for metadata in told.values():
+        assert metadata["mlflow/run_id"] == dg.TextMetadataValue(run.info.run_id)
+        assert metadata["mlflow/run_url"] == dg.UrlMetadataValue(
+            tracking.tags(job)["mlflow/run_url"]
+        )
+
+
 @pytest.mark.parametrize("job", UNTRACKED)
 def test_a_pipeline_that_is_not_tracked_gives_no_mlflow_run(tracking: Tracking, job: str) -> None:
     assert "kedro/run_id" in tracking.tags(job)
     assert not {"mlflow/run_id", "mlflow/run_url"} & set(tracking.tags(job))
+    (kept,) = tracking.materialisations(job).values()
+    assert not {"mlflow/run_id", "mlflow/run_url"} & kept.keys()
 
 
 def test_materialising_assets_records_what_kedro_run_records(tracking: Tracking) -> None:

@@ -12,43 +12,17 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from partitions.test_whole import outputs, trace
-from partitions.whole import make_whole
+from partitions.whole import SKIPPED, check_late, make_whole, trace
 from projects import Project
 
 pytestmark = pytest.mark.xdist_group("missing")
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-SKIPPED = {"tell__C", "label__z", "stream__C", "count_late", "hand_over", "finish"}
-"""The steps that depend on 'copy__C' alone, or on those that do."""
-MADE = {"copied/A": "a", "copied/B": "b", "streamed/A": "a", "streamed/B": "b"}
-MADE |= {"data/counted": ["A", "B"], "raw/A": "a", "raw/B": "b"}
-HOOKS = {
-    ("after_dataset_saved", "copy", "copied", "A"),
-    ("after_dataset_saved", "copy", "copied", "B"),
-    ("after_dataset_saved", "stream", "streamed", "A"),
-    ("after_dataset_saved", "stream", "streamed", "B"),
-    ("after_dataset_saved", "tell", "told", "None"),
-    ("after_dataset_saved", "count", "counted", "None"),
-}
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = make_whole(tmp_path_factory.mktemp("missing") / "project")
-    (project.path / "data" / "scattered" / "old.json").unlink()
-    return project
-
-
-def check(project: Project) -> None:
-    """Check what the job 'late' has made, and what hooks have seen of it."""
-    assert outputs(project) == MADE
-    calls = trace(project)
-    assert {call for call in calls if call[0] == "after_dataset_saved"} == HOOKS
-    assert [call[0] for call in calls if "pipeline" in call[0]] == [
-        "before_pipeline_run",
-        "after_pipeline_run",
-    ]
+    return make_whole(tmp_path_factory.mktemp("missing") / "project")
 
 
 def test_what_depends_on_a_key_without_data_alone_is_skipped(
@@ -62,7 +36,7 @@ def test_what_depends_on_a_key_without_data_alone_is_skipped(
     assert (
         "This step is skipped, with what depends on it alone: 'raw' has no data yet for C." in logs
     )
-    check(clean)
+    check_late(clean)
 
 
 @pytest.mark.slow
@@ -72,7 +46,7 @@ def test_steps_in_processes_of_their_own_are_skipped_as_well(original: Project, 
     process = project.execute(job)
     for step in SKIPPED:
         assert f"Skipping step {step} due to skipped dependencies" in process.stderr
-    check(project)
+    check_late(project)
 
 
 def test_a_run_of_a_key_without_data_is_skipped(

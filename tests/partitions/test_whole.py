@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from dagster._core.storage.tags import (
 )
 
 from kedro_dagster import KedroProjectTranslator
-from partitions.whole import make_whole
+from partitions.whole import make_whole, outputs, trace
 from projects import Project
 
 pytestmark = pytest.mark.xdist_group("whole")
@@ -44,12 +43,6 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def trace(project: Project) -> list[tuple[Any, ...]]:
-    """What hooks have seen; of a dict of partitions, each key by itself."""
-    lines = (project.path / "trace.jsonl").read_text(encoding="utf-8").splitlines()
-    return [tuple(map(str, json.loads(line))) for line in lines]
-
-
 def per_key(trace: list[tuple[Any, ...]]) -> Counter[tuple[Any, ...]]:
     """The trace, in which a node that runs for each key gives its nothing dataset for each."""
     return Counter(
@@ -58,12 +51,6 @@ def per_key(trace: list[tuple[Any, ...]]) -> Counter[tuple[Any, ...]]:
             for call, n in Counter(trace).items()
         }
     )
-
-
-def outputs(project: Project) -> dict[str, Any]:
-    """The content of each file that is made."""
-    files = (project.path / "data").rglob("*.json")
-    return {f"{one.parent.name}/{one.stem}": json.loads(one.read_text()) for one in files}
 
 
 def recorded(run: dg.ExecuteInProcessResult) -> Counter[tuple[str, str | None]]:

@@ -5,7 +5,9 @@ Under ``raw`` a declared key has no file; what ``late`` makes depends on that ke
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from partitions.fan import HOOKS
 from projects import Project, make_project
@@ -227,3 +229,40 @@ def make_whole(path: Path) -> Project:
             "data/scattered/old.json": '"from before"',  # which overwrite takes away
         },
     )
+
+
+def trace(project: Project) -> list[tuple[Any, ...]]:
+    """What hooks have seen; of a dict of partitions, each key by itself."""
+    lines = (project.path / "trace.jsonl").read_text(encoding="utf-8").splitlines()
+    return [tuple(map(str, json.loads(line))) for line in lines]
+
+
+def outputs(project: Project) -> dict[str, Any]:
+    """The content of each file that is made."""
+    files = (project.path / "data").rglob("*.json")
+    return {f"{one.parent.name}/{one.stem}": json.loads(one.read_text()) for one in files}
+
+
+SKIPPED = {"tell__C", "label__z", "stream__C", "count_late", "hand_over", "finish"}
+"""The steps that depend on 'copy__C' alone, or on those that do."""
+MADE: dict[str, Any] = {"copied/A": "a", "copied/B": "b", "streamed/A": "a", "streamed/B": "b"}
+MADE |= {"data/counted": ["A", "B"], "raw/A": "a", "raw/B": "b"}
+SAVED = {
+    ("after_dataset_saved", "copy", "copied", "A"),
+    ("after_dataset_saved", "copy", "copied", "B"),
+    ("after_dataset_saved", "stream", "streamed", "A"),
+    ("after_dataset_saved", "stream", "streamed", "B"),
+    ("after_dataset_saved", "tell", "told", "None"),
+    ("after_dataset_saved", "count", "counted", "None"),
+}
+
+
+def check_late(project: Project) -> None:
+    """Check what the job 'late' has made, and what hooks have seen of it."""
+    assert {name: one for name, one in outputs(project).items() if name != "scattered/old"} == MADE
+    calls = trace(project)
+    assert {call for call in calls if call[0] == "after_dataset_saved"} == SAVED
+    assert [call[0] for call in calls if "pipeline" in call[0]] == [
+        "before_pipeline_run",
+        "after_pipeline_run",
+    ]

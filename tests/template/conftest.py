@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import git
+from kedro_dagster.commands.diff import MANIFEST, manifest_of
 
 V1, V2, V3 = "1.0.0", "1.1.0", "2.0.0"
 FIX = "ARRIVES_WITH_AN_UPDATE = True\n"
@@ -24,6 +25,7 @@ def releases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     errors = (helper / "errors.py").read_text()
     (helper / "errors.py").write_text(f'"""The new first line."""\n{errors.partition(chr(10))[2]}')
     (helper / "arrived.py").write_text(FIX)
+    (helper / MANIFEST).write_text(manifest_of(helper))
     release(folder, V2)
     for seed in folder.glob("template/**/*.jinja"):
         if "answers_file" not in seed.name:

@@ -17,7 +17,7 @@ from copier import run_copy
 
 from conftest import Render, git
 from projects import HELPER, Project
-from template.existing import copier, hashes, kedro_new, write_files, write_project
+from template.existing import REGISTRY, copier, hashes, kedro_new, write_files, write_project
 
 HELPER_FILES = {
     f"src/kedro_dagster/{file.relative_to(HELPER).as_posix()}"
@@ -490,3 +490,32 @@ def test_the_default_pipeline_runs_in_dagster(
         config.write_text(text.replace("executor: sequential", f"executor: {executor}"))
         project.execute("default", PYTHONPATH=str(project.path / case.source))
         assert outputs(project.path) == expected
+
+
+@pytest.mark.slow
+def test_without_a_default_pipeline_the_first_command_says_what_to_write(
+    template: Path, tmp_path: Path
+) -> None:
+    registry = REGISTRY.replace(
+        '"__default__": Pipeline(\n            [node(count, "params:limit", "numbers"), '
+        'node(add, "numbers", "total")]\n        )',
+        '"counting": Pipeline([node(count, "params:limit", "numbers")]),\n'
+        '        "adding": Pipeline([node(add, "numbers", "total")]),',
+    )
+    assert "__default__" not in registry
+    write_project(tmp_path, files={"src/shop/pipeline_registry.py": registry})
+    copier(tmp_path, "copy", "--defaults", str(template), ".")
+    project, config = Project(tmp_path, "shop"), tmp_path / "conf" / "base" / "dagster.yml"
+    told = project.kedro("dagster", "plan", check=False)
+    assert told.returncode == 1
+    assert told.stderr.endswith(
+        "The Dagster configuration has 1 mistake:\n"
+        "  - conf/base/dagster.yml: jobs.default.pipeline.pipeline_name: pipeline '__default__' is "
+        "not registered. Allowed: 'adding', 'counting'. Write pipeline_name: adding, or "
+        "pipeline_names: [adding, counting] for several in one job.\n"
+    )
+    _, _, advice = told.stderr.partition("adding, or ")
+    written, _, _ = advice.partition(" for several")
+    config.write_text(config.read_text().replace("pipeline_name: __default__", written))
+    project.execute("default")
+    assert json.loads(outputs(tmp_path)["total.json"]) == {"sum": 6}

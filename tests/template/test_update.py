@@ -11,6 +11,7 @@ import yaml
 from copier import run_copy, run_update
 
 from conftest import git
+from kedro_dagster.commands.diff import MANIFEST
 from template.conftest import FIX, V1, V2, V3
 from template.existing import copier, hashes, write_files, write_project
 
@@ -102,6 +103,7 @@ def test_nothing_but_the_helper_and_the_answers_changes(updated: Updated) -> Non
     changed = {name for name in updated.after if updated.before.get(name) != updated.after[name]}
     assert changed == {
         ANSWERS,
+        f"{HELPER}/{MANIFEST}",
         *(f"{HELPER}/{name}.py" for name in ("arrived", "errors", "utils")),
     }
 
@@ -178,6 +180,23 @@ def test_check_update_tells_of_a_new_release(releases: Path, tmp_path: Path) -> 
     ]
 
 
+def test_ci_tells_of_a_new_release_and_goes_on(releases: Path, tmp_path: Path) -> None:
+    project = tmp_path / "shop"
+    data = {"deployment": True}
+    run_copy(str(releases), project, data=data, defaults=True, quiet=True, vcs_ref=V1)
+    workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
+    (step,) = (
+        step for step in workflow["jobs"]["test"]["steps"] if "copier" in step.get("run", "")
+    )
+    assert step["continue-on-error"]
+    assert step["run"].startswith("pipx run copier ")
+    command = step["run"].removeprefix("pipx run copier ").split()
+    assert copier(project, *command, check=False).returncode == 2
+    answers = (project / ANSWERS).read_text()
+    (project / ANSWERS).write_text(answers.replace(f"_commit: {V1}", f"_commit: {V3}"))
+    assert copier(project, *command).returncode == 0
+
+
 def test_updates_a_project_in_a_folder_of_a_repository_with_another_answers_file(
     releases: Path, tmp_path: Path
 ) -> None:
@@ -193,7 +212,11 @@ def test_updates_a_project_in_a_folder_of_a_repository_with_another_answers_file
     after = hashes(tmp_path)
     assert {name for name in after if before.get(name) != after[name]} == {
         f"teams/shop/{name}"
-        for name in (own, *(f"{HELPER}/{name}.py" for name in ("arrived", "errors", "utils")))
+        for name in (
+            own,
+            f"{HELPER}/{MANIFEST}",
+            *(f"{HELPER}/{name}.py" for name in ("arrived", "errors", "utils")),
+        )
     }
     assert set(before) <= set(after)
     assert read_answers(project, own)["_commit"] == V3

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 import pytest
 import yaml
 from kedro.io.core import parse_dataset_definition
+from packaging.version import Version
 
 from kedro_dagster import KedroProjectComponent
 from kedro_dagster.cli import cli
@@ -22,7 +24,7 @@ from projects import KEDRO, REPOSITORY
 
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
 ]
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 SECTIONS = set(KedroDagsterConfig.model_fields)
@@ -117,10 +119,29 @@ def test_commands_exist_with_their_options(words: list[str]) -> None:
             if not session.startswith("-"):
                 assert f"def {session}(" in source, f"there is no session {session!r}"
     else:
-        known = ("python3", "pip", "copier", "kedro", "git", "cd", "dagster", "dg", "pytest", "uv")
-        assert name in (*known, "dagster-celery", "dask", "docker", "helm", "kubectl"), (
-            f"what is {name!r}?"
+        known = (
+            "python3",
+            "pip",
+            "copier",
+            "kedro",
+            "git",
+            "cd",
+            "dagster",
+            "dg",
+            "pytest",
+            "uv",
+            "uvx",
         )
+        assert name in (
+            *known,
+            "cp",
+            "dagster-celery",
+            "dask",
+            "docker",
+            "helm",
+            "kubectl",
+            "mike",
+        ), f"what is {name!r}?"
 
 
 def check_click_command(command: click.Command, words: list[str]) -> None:
@@ -159,3 +180,18 @@ def anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", title.lower()) for title in titles)
     return {title.replace(" ", "-") for title in plain}
+
+
+def test_badges_are_true() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    badges = re.findall(
+        r"!\[(\w+) ([\d.]+) to ([\d.]+)\]\(\S+/badge/(\w+)-(\S+?)_to_(\S+?)-", readme
+    )
+    table = dict(re.findall(r"^\| ([\w-]+) \| ([\d.]+ \| [\d.]+) \|$", readme, re.MULTILINE))
+    assert len(badges) == 3
+    for name, oldest, newest, *again in badges:
+        assert again == [name, oldest, newest]
+        assert table[name] == f"{oldest} | {newest}"
+    for name in ("Kedro", "Dagster", "kedro-datasets"):
+        oldest, newest = (Version(one).release for one in table[name].split(" | "))
+        assert oldest <= Version(version(name)).release[:2] <= newest, f"{name} in the README"

@@ -12,7 +12,7 @@ import yaml
 
 from conftest import Render
 from kedro_dagster.read.messages import parse_config
-from projects import HELPER
+from projects import EXAMPLES, HELPER
 from unit.test_docs import SECTIONS, Block, blocks
 
 SCHEMA = json.loads((HELPER / "dagster.schema.json").read_text(encoding="utf-8"))
@@ -47,6 +47,11 @@ def test_it_takes_what_the_template_writes(render: Render, answers: dict[str, ob
     assert mistakes(yaml.safe_load(text)) == []
     named = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
     assert (file.parent / named).resolve() == schema_in(project)
+
+
+@pytest.mark.parametrize("file", EXAMPLES.rglob("dagster.yml"), ids=str)
+def test_it_takes_the_examples(file: Path) -> None:
+    assert mistakes(yaml.safe_load(file.read_text(encoding="utf-8"))) == []
 
 
 def schema_in(project: Path) -> Path:

@@ -21,6 +21,7 @@ OF_NO_MESSAGE = {"description", "help", "message"}
 
 NO_MESSAGES = (
     "Nothing is wrong.",
+    *("The newest release is", "… is the newest release.", "…\nNo file of", "The template was not"),
     "It has ended by now.",  # what Dagster's run monitoring asks
     "The code server is not reached.",
     "It ended with its code server.",

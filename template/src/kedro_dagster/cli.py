@@ -250,6 +250,76 @@ def check(
     sys.exit(bool(report.mistakes))
 
 
+@dagster_group.command()
+@click.option("--patch", is_flag=True, help="Show the lines, too.")
+@click.option("--offline", is_flag=True, help="Ask no template: answer the first question only.")
+@_output_option
+@click.pass_obj
+def diff(metadata: ProjectMetadata, /, *, patch: bool, offline: bool, output: TextIO) -> None:
+    """Show which files of the helper are edited, and which the template has changed since.
+
+    The exit code is 1 if a file that was vendored is edited or deleted, or if that cannot be told.
+
+    \b
+    kedro dagster diff
+    kedro dagster diff --patch --output my-edits.patch
+    kedro dagster diff --offline
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins so
+    if patch and offline:
+        raise click.UsageError("--patch needs the template: leave --offline out.")
+    with _mistakes_told():
+        from .commands.diff import difference, mend  # noqa: PLC0415
+
+        found = difference(metadata.project_path, offline=offline, patch=patch)
+        click.echo(found.patch or str(found), output)
+        if found.edited:
+            command = mend(metadata.project_path, found.edited)
+            click.echo(f"To have these files back as they were: {command}", err=True)
+    sys.exit(bool(found.edited))
+
+
+@dagster_group.command(
+    name="dg", context_settings={"ignore_unknown_options": True}, add_help_option=False
+)
+@env_option
+@_conf_source_option
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def run_dg(
+    context: click.Context,
+    /,
+    *,
+    env: str | None,
+    conf_source: str | None,
+    arguments: tuple[str, ...],
+) -> None:
+    """Run a command of Dagster's 'dg' on this project, which need not be installed.
+
+    \b
+    kedro dagster dg list defs
+    kedro dagster dg check defs --env prod
+    kedro dagster dg launch --assets 'group:training'
+    kedro dagster dg launch --help
+    """  # noqa: D301  # click keeps the lines of a paragraph that begins so
+    if arguments in {(), ("--help",)}:
+        click.echo(context.get_help())
+        return
+    _use_project(context.obj, env, conf_source)
+    try:
+        from dagster_dg_cli.cli import main  # noqa: PLC0415  # it takes a second
+    except ImportError as error:
+        if error.name and not error.name.startswith("dagster_dg"):
+            raise
+        click.secho("dg is not installed. Run `pip install dagster-dg-cli`.", fg="red", err=True)
+        sys.exit(1)
+    sys.argv = ["dg", *arguments]
+    # Dagster leaves out the first folder, as that of a script; it is where Kedro puts the project
+    sys.path.insert(0, str(context.obj.project_path))
+    # Kedro's handler would print to the standard output, which dg keeps for itself
+    logging.getLogger("dagster").propagate = False
+    main()  # type: ignore[no-untyped-call]
+
+
 def dagster_home(project_path: Path) -> Path:
     """Find or make the folder of run history: ``DAGSTER_HOME``, or one in the project."""
     if home := os.environ.get("DAGSTER_HOME"):

@@ -26,6 +26,10 @@ class PipelineLoadError(KedroDagsterError):
     """The project's pipeline registry cannot be imported."""
 
 
+class TemplateError(KedroDagsterError):
+    """The template that the project was made of cannot be asked."""
+
+
 class CatalogConfigError(KedroDagsterError):
     """The project's catalog, credentials or parameters cannot be read."""
 

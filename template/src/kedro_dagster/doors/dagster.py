@@ -18,6 +18,9 @@ from .fallback import needed, or_else, unsupported
 
 if TYPE_CHECKING:
     from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition,
+    )
     from dagster._core.execution.context.system import (
         PlanOrchestrationContext as PlanOrchestrationContext,
     )
@@ -72,7 +75,6 @@ def context_for(
 
 
 # --- Workers
-
 
 _A_PROCESS_A_STEP = "each step has a process and a Kedro session of its own"
 
@@ -287,7 +289,6 @@ def batch_writer(
 
 
 # --- What a code server hands to its runs
-
 
 _ALL_PIPELINES = "each run imports the pipelines of all jobs"
 

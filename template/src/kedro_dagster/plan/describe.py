@@ -32,8 +32,14 @@ def describe(plan: ProjectPlan) -> str:
 def _options(job: JobPlan) -> Iterator[str]:
     if job.preset:
         yield f"preset {job.preset.name} of {job.preset.job}"
+    if job.assets:
+        yield "target assets"
+    if job.select:
+        yield f"select {job.select}"
     yield f"pipeline {' + '.join(job.options.names)}"
     yield f"executor {job.executor.kind if job.executor else 'of the code location'}"
+    if job.assets and job.partitioning:
+        yield "one partition a run"
     if job.whole:
         yield f"all partitions at once: {', '.join(sorted(job.whole))}"
     if job.schedule:

@@ -22,10 +22,11 @@ from ..read.dagster_yml import (
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from ..read.registry import failed_import
+from .asset_jobs import assets_of, check_assets, check_drivers, check_target, with_assets
 from .checks import check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
-from .model import AssetStepPlan, DatasetPlan, JobPlan, ProjectPlan
+from .model import AssetStepPlan, DatasetPlan, Datasets, JobPlan, ProjectPlan
 from .names import ONE_RUN_TAG, node_labels, schedule_name
 from .node_options import NodeOptionsResolver
 from .parameters import flatten_parameters, hidden_names
@@ -79,13 +80,24 @@ def make_plan(project: KedroProject) -> ProjectPlan:
         {node: one.name for node, one in side_effects.items()},
     )
     plans_steps = len(mistakes) == before
-    jobs = _plan_jobs(project, pipelines, whole, steps, mistakes, plans_steps=plans_steps)
-    check_after(project.config, jobs, mistakes)
-    check_presets(project, jobs, mistakes)
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
+        asset_steps = steps.asset_steps(
+            pipelines.values(), reserved={*pipelines, *project.config.preset_jobs}
+        )
+    jobs = _plan_jobs(
+        project,
+        pipelines,
+        whole,
+        steps,
+        mistakes,
+        asset_steps=asset_steps,
+        plans_steps=plans_steps,
+    )
+    check_after(project.config, jobs, mistakes)
+    check_presets(project, jobs, mistakes)
+    if datasets_are_known:
         check_sensors(project, datasets, jobs, mistakes)
-        asset_steps = steps.asset_steps(pipelines.values(), reserved=jobs)
     for path, message in {**options.mistakes, **steps.mistakes}.items():
         _, key, *rest = path
         name = key.removeprefix("dataset:")
@@ -122,6 +134,7 @@ def _select_pipelines(project: KedroProject, mistakes: Mistakes) -> dict[str, Pi
     selected = {}
     for job, options in project.config.jobs.items():
         before, names = len(mistakes), options.pipeline.names
+        check_target(job, options, mistakes)
         key = "pipeline_names" if options.pipeline.pipeline_names else "pipeline_name"
         place = ("jobs", job, "pipeline")
         for name in names:
@@ -187,6 +200,7 @@ def _plan_jobs(
     planner: StepPlanner,
     mistakes: Mistakes,
     *,
+    asset_steps: list[AssetStepPlan],
     plans_steps: bool,
 ) -> dict[str, JobPlan]:
     """Plan the jobs; their steps only where it is known what their datasets are."""
@@ -202,21 +216,26 @@ def _plan_jobs(
         if not plans_steps:
             continue
         try:
-            partitioning, fans_out = job_partitioning(
-                options, pipeline, planner.datasets, whole[name]
-            )
-            steps = planner.job_steps(name, groups, fans_out, whole[name])
+            if options.target == "ops":
+                partitioning, fans_out = job_partitioning(
+                    options, pipeline, planner.datasets, whole[name]
+                )
+                steps = planner.job_steps(name, groups, fans_out, whole[name])
+            else:
+                partitioning, steps = None, ()  # those of its assets, see below
+                check_drivers(pipeline, planner.datasets, whole[name])
         except ValueError as error:
             mistakes.add(("jobs", name, "pipeline"), str(error))
             continue
         if partitioning and options.only_missing_outputs:
             mistakes.add(("jobs", name, "only_missing_outputs"), NOT_FOR_PARTITIONS)
         check_runner(name, options, pipeline, planner.datasets, mistakes)
-        jobs[name] = JobPlan(
+        job = JobPlan(
             name=name,
             options=options.pipeline,
             pipeline=pipeline,
             steps=steps,
+            select=options.select,
             partitioning=partitioning,
             whole=whole[name],
             executor=_executor_of(config, ("jobs", name, "executor"), options.executor),
@@ -231,11 +250,38 @@ def _plan_jobs(
             when_busy=options.when_busy,
             pattern=project.job_patterns.get(name),
         )
+        if options.target == "assets":
+            job = _let_make_assets(job, options, asset_steps, planner.datasets, mistakes)
+        jobs[name] = job
         for preset, given in options.presets.items():
             schedule = _schedule_of(config, f"{name}_{preset}", given.schedule)
             made = preset_job(jobs[name], preset, given, schedule)
             jobs.setdefault(made.name, made)
     return jobs
+
+
+def _let_make_assets(
+    job: JobPlan,
+    options: JobOptions,
+    asset_steps: list[AssetStepPlan],
+    datasets: Datasets,
+    mistakes: Mistakes,
+) -> JobPlan:
+    """Let a job make the assets of its pipeline; what it selects of them, their specs tell."""
+    if options.names_pipeline:
+        names = assets_of(job.pipeline, asset_steps)
+    else:
+        names = [name for step in asset_steps for name in step.upstream]
+    job = with_assets(job, names, asset_steps, datasets)
+    if not job.assets:
+        mistakes.add(
+            ("jobs", job.name, "target"),
+            "its nodes make no asset. Give what they make a catalog entry, or leave out 'target'.",
+        )
+    elif job.select is None:
+        by_name = {one.step.name: one for one in asset_steps}
+        check_assets(job, job.pipeline, by_name, datasets, mistakes)
+    return job
 
 
 def _executor_of(

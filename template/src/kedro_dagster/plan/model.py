@@ -148,13 +148,15 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """A job: the steps of a filtered pipeline.
+    """A job: the steps of a filtered pipeline, or those that make assets.
 
     Args:
         name: The job's name.
         options: Which pipelines it is of, and by what they are filtered.
         pipeline: The pipeline it runs.
         steps: Its steps, in an order in which they could run.
+        assets: The datasets that it makes as assets; none where its steps are ops of its own.
+        select: Which of the assets it chooses, in Dagster's syntax.
         partitioning: The partitions of which a run takes one; ``None`` where a run takes all.
         whole: The names of the nodes that run once, with all partitions.
         executor: Its executor; ``None`` for that of the code location.
@@ -175,6 +177,8 @@ class JobPlan:
     options: dagster_yml.PipelineOptions
     pipeline: Pipeline
     steps: tuple[StepPlan, ...]
+    assets: tuple[str, ...] = ()
+    select: str | None = None
     partitioning: Partitioning | None = None
     whole: frozenset[str] = frozenset()
     executor: dagster_yml.ExecutorOptions | None = None
@@ -288,21 +292,11 @@ class ProjectPlan:
         hidden = (self.parameters[name] for name in self.hidden_parameters)
         return [value for value in hidden if not isinstance(value, Mapping)]
 
-    def pipeline_names(self, job_name: str) -> list[str]:
-        """The registered pipelines that a run is of; ``__default__`` for assets."""
+    def kedro_steps(self, job_name: str) -> Mapping[str, StepPlan]:
+        """The steps that run Kedro nodes, in a job of this plan or in any other."""
         job = self.jobs.get(job_name)
-        return job.options.names if job else ["__default__"]
-
-    def kedro_steps(self, job_name: str) -> set[str]:
-        """The names of the ops that run Kedro nodes, in a job of this plan or in any other."""
-        job = self.jobs.get(job_name)
-        return {step.name for step in job.steps} if job else set(self.asset_steps)
-
-    def timeouts(self, job_name: str) -> Mapping[str, float]:
-        """The timeouts of steps, in a job of this plan or in any other, in seconds."""
-        job = self.jobs.get(job_name)
-        steps = job.steps if job else [asset_step.step for asset_step in self.asset_steps.values()]
-        return {step.name: step.settings.timeout for step in steps if step.settings.timeout}
+        steps = job.steps if job else (one.step for one in self.asset_steps.values())
+        return {step.name: step for step in steps}
 
     def nodes_to_recover(self, job: JobPlan, steps: Iterable[StepPlan]) -> Nodes:
         """The nodes that must run again before some steps whose transient inputs are lost."""

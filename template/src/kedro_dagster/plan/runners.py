@@ -92,7 +92,7 @@ def check_runner(
         return
     place = ("jobs", job, "runner")
     in_order = runs_in_order(options.runner)
-    if options.group_by is None and not in_order:
+    if options.group_by is None and options.target == "ops" and not in_order:
         mistakes.add(place, "it runs the nodes of a step. Write 'group_by' too, such as pipeline.")
     partitioned = _partitioned(pipeline, datasets)
     if partitioned and options.partitions != "all" and not in_order:

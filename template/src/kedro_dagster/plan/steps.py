@@ -74,7 +74,9 @@ class StepPlanner:
             fan = steps_per_partition(group, datasets, whole) if fans_out else [((), {})]
             for keys, scopes in fan:
                 step = "__".join((name, *map(key_identifier, keys)))
-                steps.append(StepPlan(step, group, _inputs(group), outputs, scopes, keys, settings))
+                steps.append(
+                    StepPlan(step, group, outside_inputs(group), outputs, scopes, keys, settings)
+                )
             if fan[0][0]:  # a gather step for each nothing dataset
                 steps += (
                     StepPlan(f"{identifier(name)}__all", (), (name,), (name,))
@@ -120,7 +122,7 @@ class StepPlanner:
             name = with_digest(name, *sorted(upstream))
         settings = self.options.settings_of(group, self.mistakes)
         name = f"{name}__assets"
-        step = StepPlan(name, group, _inputs(group), tuple(upstream), settings=settings)
+        step = StepPlan(name, group, outside_inputs(group), tuple(upstream), settings=settings)
         outputs = _names_in(group, data_outputs)
         transient = frozenset(name for name in outputs if not self.datasets[name].persisted)
         partitioned = partitioned_in(upstream, self.datasets)
@@ -183,7 +185,7 @@ def _names_in(group: Nodes, names_of: Callable[[Node], Iterable[str]]) -> list[s
     return list(dict.fromkeys(name for node in group for name in names_of(node)))
 
 
-def _inputs(group: Nodes) -> tuple[str, ...]:
+def outside_inputs(group: Nodes) -> tuple[str, ...]:
     """The datasets that a group of nodes has from others."""
     made = set(_names_in(group, data_outputs))
     return tuple(name for name in _names_in(group, data_inputs) if name not in made)

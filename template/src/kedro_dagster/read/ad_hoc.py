@@ -61,13 +61,14 @@ class AdHocJob:
     def added_to(self, config: KedroDagsterConfig) -> KedroDagsterConfig:
         """Put the job in ``dagster.yml``, or in the place of the one it changes."""
         name, _ = config.preset_jobs.get(self.name, (self.name, ""))  # a preset is as its job
-        job = config.jobs.get(name) or JobOptions(pipeline=PipelineOptions())
+        job = config.jobs.get(name) or JobOptions.model_validate({"pipeline": {}})
         changes: dict[str, Any] = dict(self.pipeline)
         if "pipeline_names" in changes:
             changes["pipeline_name"] = None
-        pipeline = job.pipeline.model_copy(update=changes)
-        executor = self.executor or job.executor
-        job = job.model_copy(update={"pipeline": pipeline, "executor": executor})
+        changed: dict[str, Any] = {"executor": self.executor or job.executor}
+        if changes:
+            changed["pipeline"] = job.pipeline.model_copy(update=changes)
+        job = job.model_copy(update=changed)
         return config.model_copy(update={"jobs": {**config.jobs, name: job}})
 
 

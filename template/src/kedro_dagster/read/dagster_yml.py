@@ -12,8 +12,11 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 
 from . import values
 
@@ -200,9 +203,17 @@ class JobOptions(Options):
     starts by itself when each of those jobs has succeeded since its last run. By default each node
     is a step, static partitions fan out, and of other partitions a run takes one; with
     ``partitions: all``, each node runs once with all of them, as ``kedro run`` does.
+
+    With ``target: assets`` it makes the assets of the pipeline, or those that ``select`` chooses.
     """
 
-    pipeline: PipelineOptions
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["pipeline"]}, {"required": ["select"]}]}
+    )
+
+    target: Literal["ops", "assets"] = "ops"
+    select: values.AssetSelection | None = None
+    pipeline: PipelineOptions = Field(default_factory=PipelineOptions, validate_default=True)
     executor: ExecutorReference | None = None
     schedule: ScheduleReference | None = None
     after: Annotated[list[JobReference], values.OneOrMore] = Field(default_factory=list)
@@ -217,11 +228,23 @@ class JobOptions(Options):
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
+    @field_validator("pipeline", mode="before")
+    @classmethod
+    def _or_select(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, PipelineOptions) and info.data.get("select", "wrong") is None:
+            raise PydanticKnownError("missing")  # the file has none: there, it is a mapping
+        return value
+
     @model_validator(mode="after")
     def _busy_at_how_many(self) -> JobOptions:
         if "when_busy" in self.model_fields_set and self.max_concurrent_runs is None:
             raise ValueError("when_busy: give max_concurrent_runs too, which says when it is so.")
         return self
+
+    @property
+    def names_pipeline(self) -> bool:
+        """Whether it says which pipeline it is of, rather than to select from all assets."""
+        return "pipeline" in self.model_fields_set
 
 
 class RetryOptions(Options):

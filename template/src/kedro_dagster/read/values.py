@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
@@ -13,6 +14,11 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, BeforeValidator
 
 from ..versions import __version__
+
+HOW_TO_SELECT = (
+    "Write one as in Dagster's UI, such as 'tag:nightly', 'group:sales and not kind:csv', "
+    "'key:\"sales/*\"' or '+key:report'."
+)
 
 
 @functools.cache
@@ -115,6 +121,28 @@ def _key_prefix(value: list[str]) -> list[str]:
     return value
 
 
+def _asset_selection(value: str) -> str:
+    if selection_of("key:a or key:b") is None:
+        raise ValueError(
+            f"{value!r} cannot be read: OmegaConf pins a version of ANTLR with which Dagster reads "
+            "no selections. Do `pip install 'omegaconf>=2.4'`."
+        )
+    if selection_of(value) is None:
+        raise ValueError(f"{value!r} is no selection of assets. {HOW_TO_SELECT}")
+    return value
+
+
+def selection_of(text: str) -> dg.AssetSelection | None:
+    """The selection that a text is in Dagster's syntax, if it is one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Dagster warns of parameters that it gives itself
+        try:
+            found: dg.AssetSelection = dg.AssetSelection.from_string(text)
+        except Exception:  # noqa: BLE001  # its parser, of which there are two, raises what it likes
+            return None
+    return found
+
+
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
@@ -139,6 +167,7 @@ def _level(value: Any) -> Any:
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
+AssetSelection = Annotated[str, AfterValidator(_asset_selection)]
 AnyCaseLevel = Annotated[Level, BeforeValidator(_level)]
 AnyCaseBackoff = Annotated[Literal["LINEAR", "EXPONENTIAL"], BeforeValidator(_upper)]
 AnyCaseJitter = Annotated[Literal["FULL", "PLUS_MINUS"], BeforeValidator(_upper)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -13,12 +14,17 @@ from ..plan.starts import AfterPlan
 from ..read.dagster_yml import AfterOptions
 from ..run.turns import describe_busy, free_turns
 
+if TYPE_CHECKING:
+    from ..doors.dagster import UnresolvedAssetJobDefinition
+
 _MOST_RUNS = 100
 """How many runs a tick looks at for a job; those of its partitions that are left have own ticks."""
 
 
 def job_sensor(
-    plan: ProjectPlan, job: JobPlan, jobs: Mapping[str, dg.JobDefinition]
+    plan: ProjectPlan,
+    job: JobPlan,
+    jobs: Mapping[str, dg.JobDefinition | UnresolvedAssetJobDefinition],
 ) -> dg.SensorDefinition:
     """Make the sensor that starts a job when each of some others has succeeded since its last run.
 

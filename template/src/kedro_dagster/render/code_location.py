@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -16,6 +16,7 @@ from ..doors.merge import gives_way
 from ..plan.make import make_plan
 from ..plan.preflight import preflight
 from ..plan.rename import rename_steps
+from ..plan.select import select_assets
 from ..read.project import read_project
 from ..run.executor import with_kedro_hooks
 from ..run.resources import make_resources
@@ -24,6 +25,9 @@ from .assets import CatalogTranslator
 from .jobs import PipelineTranslator, executor_definition
 from .ops import NodeTranslator
 from .sensors import new_partitions_sensor, pipeline_error_sensor
+
+if TYPE_CHECKING:
+    from ..doors.dagster import UnresolvedAssetJobDefinition
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +64,9 @@ class KedroProjectTranslator:
     ) -> None:
         self.project = read_project(project_path, package_name, env, conf_source)
         plan = make_plan(self.project)
-        names = node_translator(plan, catalog_translator(plan))
-        self.plan = rename_steps(plan, names.get_op_name)
+        catalog = catalog_translator(plan)
+        plan = rename_steps(plan, node_translator(plan, catalog).get_op_name)
+        self.plan = select_assets(plan, catalog.spec, self.project)
         self.catalog = catalog_translator(self.plan)
         self.nodes = node_translator(self.plan, self.catalog)
         self.pipelines = pipeline_translator(self.plan, self.nodes)
@@ -79,9 +84,13 @@ class KedroProjectTranslator:
         return {**found, **{name: self.catalog.spec(name) for name in self.plan.external}}
 
     @cached_property
-    def jobs(self) -> Mapping[str, dg.JobDefinition]:
+    def jobs(self) -> Mapping[str, dg.JobDefinition | UnresolvedAssetJobDefinition]:
         """The jobs by name."""
-        return {name: self.pipelines.job(job) for name, job in self.plan.jobs.items()}
+        make = self.pipelines
+        return {
+            name: make.asset_job(job) if job.assets else make.job(job)
+            for name, job in self.plan.jobs.items()
+        }
 
     @cached_property
     def schedules(self) -> Mapping[str, dg.ScheduleDefinition]:

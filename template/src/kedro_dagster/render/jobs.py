@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging.config
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -18,6 +18,9 @@ from ..read.dagster_yml import ExecutorOptions, LoggerOptions
 from ..run.executor import with_kedro_hooks
 from ..run.turns import describe_busy, free_turns
 from .ops import NodeTranslator
+
+if TYPE_CHECKING:
+    from ..doors.dagster import UnresolvedAssetJobDefinition
 
 
 class PipelineTranslator:
@@ -63,6 +66,25 @@ class PipelineTranslator:
             },
             config=_run_config(job) or None,
             partitions_def=job.partitioning.definition if job.partitioning else None,
+        )
+
+    def asset_job(self, job: JobPlan) -> UnresolvedAssetJobDefinition:
+        """Make a job of assets, which Dagster plans as materialisations, with their checks.
+
+        Args:
+            job: The job, with ``target: assets`` in ``dagster.yml``.
+
+        Returns:
+            The job, with its executor.
+        """
+        keys = self.nodes.catalog.asset_keys
+        return dg.define_asset_job(
+            job.name,
+            selection=dg.AssetSelection.assets(*(keys[name] for name in job.assets)),
+            description=job.description or _description(job),
+            tags=job.tags,
+            executor_def=executor_definition(job.executor, self.plan) if job.executor else None,
+            config=_run_config(job) or None,
         )
 
     def schedule(self, job: JobPlan) -> dg.ScheduleDefinition:
@@ -141,6 +163,8 @@ def _description(job: JobPlan) -> str:
     filters = [f"{key}: {', '.join(values)}" for key, values in given if values]
     if job.preset:
         filters.append(f"preset {job.preset.name} of job {job.preset.job}")
+    if job.select:
+        filters.append(f"select: {job.select}")
     return "; ".join((f"Kedro pipeline {' + '.join(job.options.names)}", *filters))
 
 

@@ -180,7 +180,10 @@ class KedroExecutor(dg.Executor):
         else:  # a fork server has nothing open, so that it can be forked
             method = "forkserver" if self.start_method == "fork" else str(self.start_method)
             processes = FreshProcesses(runner, method, PRELOADED)
-        timeouts = self.plan.timeouts(context.job_name)
+        settings = {
+            key: one.settings for key, one in self.plan.kedro_steps(context.job_name).items()
+        }
+        timeouts = {key: one.timeout for key, one in settings.items() if one.timeout}
         tell = partial(_note, context, run, set())
         workers = Workers(processes, tell, timeouts, self.max_steps)
         logs: Any = inner.instance.compute_log_manager

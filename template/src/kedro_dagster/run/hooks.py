@@ -69,28 +69,6 @@ class PipelineHooks:
         run.tags = {**run.tags, **tags}
         return tags
 
-    def choose_nodes(self) -> None:
-        """Leave out what ``only_missing_outputs`` does, as a runner before the first node."""
-        run, job = self.run, self.selection.job
-        options = run.runner_options(job)
-        if run.options.misses_only(job):
-            if job is None:
-                message = "this is for jobs. Choose the assets that are missing."
-                raise RunConfigError(("only_missing_outputs",), message)
-            if job.partitioning:
-                raise RunConfigError(("only_missing_outputs",), NOT_FOR_PARTITIONS)
-            runner = make_runner(options) if options else SequentialRunner()
-            pipeline = self.selection.pipeline
-            if run.left_out is None:  # else this process resumes what another has begun
-                kept = with_missing_outputs(runner, pipeline, run.catalog)
-                run.left_out = frozenset(node.name for node in (pipeline - kept).nodes)
-            self.running = self.selection.only(Pipeline(run.nodes_to_run(pipeline.nodes, job)))
-        if runs_in_order(options) and is_async(options):  # in the words of Kedro's runner
-            runner_log = logging.getLogger(SequentialRunner.__module__)
-            runner_log.info("Asynchronous mode is enabled for loading and saving data.")
-        if run.single_process:
-            run.release = Release(self.running)
-
     def warn_of_nodes_in_no_asset(self) -> None:
         """Say what a run of all assets leaves out."""
         plan = self.run.plan
@@ -172,11 +150,11 @@ class PipelineHooks:
     def run_params(self) -> dict[str, Any]:
         """What Kedro's pipeline hooks are told of the run; as there, what is not given is empty."""
         run, selection = self.run, self.selection
-        options = selection.job.options if selection.job else None
-        filters = {key: value or [] for key, value in options.filters.items()} if options else {}
+        job = selection.job
+        filters = {key: value or [] for key, value in job.options.filters.items()} if job else {}
         names = [node.name for node in selection.pipeline.nodes]
-        runner = run.runner_options(selection.job)
-        whole = selection.job is not None and selection.pipeline is selection.job.pipeline
+        runner = run.runner_options(job)
+        whole = job is not None and not job.select and selection.pipeline is job.pipeline
         return {
             kedro_door.RUN_ID_PARAM: run.run_id,
             "project_path": run.plan.project.path.as_posix(),
@@ -190,10 +168,10 @@ class PipelineHooks:
             "to_outputs": filters.get("to_outputs", []),
             "load_versions": dict(run.options.load_versions),
             "runtime_params": dict(run.options.runtime_params),
-            **kedro_door.pipelines_param(selection.pipeline_names if selection.job else []),
+            **kedro_door.pipelines_param(selection.pipeline_names if job else []),
             "namespaces": filters.get("node_namespaces", []),
             "runner": runner.type if runner else selection.executor,
-            "only_missing_outputs": run.options.misses_only(selection.job),
+            "only_missing_outputs": run.options.misses_only(job),
         }
 
 
@@ -223,7 +201,10 @@ def pipeline_hooks(
     try:
         check_partitions(run.plan, selection, instance, dagster_run_id)
         with event_log(log, instance):
-            hooks.choose_nodes()
+            hooks.running = _what_is_missing(run, selection)
+            _say_if_async(run, selection)
+        if run.single_process:
+            run.release = Release(hooks.running)
         _check_inputs_and_build(run, hooks.running)
         hooks.began = True
         with publish_run(dagster_run_id, run):
@@ -237,12 +218,39 @@ def pipeline_hooks(
     _end(hooks, instance, dagster_run_id, log)
 
 
+def _what_is_missing(run: KedroRun, selection: RunSelection) -> RunSelection:
+    """What of a run a runner would run: all, unless ``only_missing_outputs`` leaves some out."""
+    job, pipeline = selection.job, selection.pipeline
+    if not run.options.misses_only(job):
+        return selection
+    if job is None or job.assets:
+        message = "this is for jobs" if job is None else "this job makes assets"
+        message = f"{message}. Choose the assets that are missing."
+        raise RunConfigError(("only_missing_outputs",), message)
+    if job.partitioning:
+        raise RunConfigError(("only_missing_outputs",), NOT_FOR_PARTITIONS)
+    if run.left_out is None:  # else this process resumes what another has begun
+        options = run.runner_options(job)
+        runner = make_runner(options) if options else SequentialRunner()
+        kept = with_missing_outputs(runner, pipeline, run.catalog)
+        run.left_out = frozenset(node.name for node in (pipeline - kept).nodes)
+    return selection.only(Pipeline(run.nodes_to_run(pipeline.nodes, job)))
+
+
+def _say_if_async(run: KedroRun, selection: RunSelection) -> None:
+    """Log in the words of Kedro's runner that datasets load and save in threads."""
+    options = run.runner_options(selection.job)
+    if runs_in_order(options) and is_async(options):
+        runner_log = logging.getLogger(SequentialRunner.__module__)
+        runner_log.info("Asynchronous mode is enabled for loading and saving data.")
+
+
 def _check_inputs_and_build(run: KedroRun, selection: RunSelection) -> None:
     """Build the datasets of the pipeline, as Kedro's runners do before the first node."""
     pipeline, job = selection.pipeline, selection.job
     if run.options.partition_keys is not None:
-        if job is None:
-            raise ValueError("partition_keys: this is for jobs; pick partitions of the assets.")
+        if job is None or job.assets:
+            raise ValueError("partition_keys: this is for jobs of ops; pick partitions of assets.")
         run.steps_of_keys(job.name)
     known = {name for name in pipeline.datasets() if name in run.catalog}
     if job:  # where a part of it runs, an earlier run has made the rest
@@ -294,7 +302,7 @@ def open_alone(
             yield run
         return
     with redacted_errors(), pipeline_hooks(run, selection, instance, run_id, log) as hooks:
-        hooks.end_after(plan.kedro_steps(job_name).intersection(steps))
+        hooks.end_after(plan.kedro_steps(job_name).keys() & steps)
         try:
             yield run
         finally:

@@ -45,7 +45,7 @@ def check_partitions(
         return
     run = instance.get_run_by_id(run_id)
     tags = run.tags if run else {}
-    for step in {step for step, _ in selection.tasks} if selection.job is None else ():
+    for step in {step for step, _ in selection.tasks} if selection.assets else ():
         asset_step = plan.asset_steps[step]
         made = [name for name in asset_step.upstream if name in wanted]
         if made and asset_step.takes_all:
@@ -57,7 +57,7 @@ def check_partitions(
 
 def _partitioned(plan: ProjectPlan, selection: RunSelection) -> dict[str, Partitioning]:
     """The datasets of which a run makes the partitions that it is given."""
-    if selection.job is None:
+    if selection.job is None or selection.assets:
         return partitioned_in(selection.assets, plan.datasets)
     if selection.job.partitioning is None:
         return {}

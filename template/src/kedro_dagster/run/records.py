@@ -127,7 +127,8 @@ class Records:
         if dataset.check and dataset.check.schema_drift:
             changes = drift(columns_before(context.instance, key), columns)
         # Dagster plans the checks of a run of assets without partitions
-        partition = keys[0] if len(keys) == 1 and context.job_name in self.plan.jobs else None
+        job = self.plan.jobs.get(context.job_name)
+        partition = keys[0] if len(keys) == 1 and job and not job.assets else None
         told = evaluation(
             dataset,
             key,
@@ -156,12 +157,12 @@ class Records:
         if any(not (one.passed or one.validator.warns) for one in verdicts):
             return not has_failed(context.instance, self.asset_keys[name], context.run_id)
         job, chosen = self.plan.jobs.get(context.job_name), context.run.asset_selection
-        steps: Iterable[StepPlan] = job.steps if job else ()
-        if job is None:
+        steps: Iterable[StepPlan] = self.plan.kedro_steps(context.job_name).values()
+        if job is None or job.assets:
             steps = [
-                replace(one.step, outputs=tuple(made))
-                for one in self.plan.asset_steps.values()
-                if (made := [n for n in one.upstream if not chosen or self.asset_keys[n] in chosen])
+                replace(one, outputs=tuple(made))
+                for one in steps
+                if (made := [n for n in one.outputs if not chosen or self.asset_keys[n] in chosen])
             ]
         check = self.plan.datasets[name].check
         if check and check.on_save and any(name in one.outputs for one in steps):

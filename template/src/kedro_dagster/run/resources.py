@@ -17,6 +17,7 @@ from ..plan.names import IO_MANAGER, KEDRO, KEDRO_IO_MANAGER, TRANSIENT_IO_MANAG
 from ..read.credentials import redacted_errors
 from ..read.partition_entry import typed_keys
 from ..read.partition_keys import PartitionScope
+from .dask import is_not_made
 from .hooks import open_alone
 from .identity import identity_of, lost_with, tags_of
 from .kedro_run import KedroRun, reuse_run, run_in_this_process
@@ -74,7 +75,8 @@ def _open_run(plan: ProjectPlan, context: dg.InitResourceContext) -> Iterator[Ke
             return
         yield from open_alone(plan, instance, context.run, log, options)
         return
-    names = plan.pipeline_names(context.run.job_name)
+    job = plan.jobs.get(context.run.job_name)
+    names = job.options.names if job else ["__default__"]
     state = partial(load_state, instance, context.run, tags)
     with reuse_run(
         run_id, lambda: KedroRun(plan, identity, options, names, tags=tags, load_state=state)
@@ -154,4 +156,6 @@ class TransientIOManager(dg.IOManager):
             return Transient.IN_CATALOG
         if lost_with(context.instance, upstream.run_id):
             return Transient.LOST
+        if is_not_made(self._run.plan, context.instance, context.step_context.job_def, upstream):
+            return Transient.SKIPPED
         return resource_of_step(context.step_context, IO_MANAGER).load_input(context)

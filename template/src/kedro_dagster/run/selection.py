@@ -15,6 +15,7 @@ from kedro.pipeline.node import Node
 from pydantic import Field
 
 from ..doors.dagster import outputs_to_make
+from ..plan.asset_jobs import nodes_in_job
 from ..plan.model import JobPlan, ProjectPlan, data_outputs
 from ..plan.names import KEDRO
 from .launched import check_load_versions, check_runtime_params
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 class RunSelection:
     """What a Dagster run really runs: the nodes, and each of them with the step that it is in.
 
-    For assets, there is no job.
+    Where assets are materialised outside of jobs, there is no job.
     """
 
     pipeline: Pipeline
@@ -37,7 +38,7 @@ class RunSelection:
 
     @property
     def pipeline_names(self) -> list[str]:
-        """The registered pipelines the run is of; ``__default__`` for assets."""
+        """The registered pipelines the run is of; ``__default__`` for assets outside of jobs."""
         return self.job.options.names if self.job else ["__default__"]
 
     def only(self, pipeline: Pipeline) -> RunSelection:
@@ -105,7 +106,7 @@ def select_nodes(
 ) -> RunSelection | None:
     """Find the nodes that a Dagster run really runs; ``None`` where it runs none."""
     job, assets = plan.jobs.get(job_name), list[str]()
-    if job:
+    if job and not job.assets:
         chosen = [step for step in job.steps if step.name in steps]
         tasks = [(step.name, node) for step in chosen for node in step.nodes]
         if len(chosen) == len(job.steps):
@@ -117,10 +118,13 @@ def select_nodes(
         for step in filter(plan.asset_steps.__contains__, steps):
             outputs = filter(plan.by_identifier.__contains__, steps[step])  # and no checks
             made = [plan.by_identifier[output].name for output in outputs]
-            tasks += [(step, node) for node in plan.asset_steps[step].nodes_for(made)]
+            nodes = nodes_in_job(job, plan.asset_steps[step].nodes_for(made))
+            tasks += [(step, node) for node in nodes]
             assets += made
     if not tasks:
         return None
+    if job and assets and set(assets) == set(job.assets):
+        return RunSelection(job.pipeline, tuple(tasks), job, executor, tuple(assets))
     return RunSelection(_as_one_pipeline(tasks), tuple(tasks), job, executor, tuple(assets))
 
 

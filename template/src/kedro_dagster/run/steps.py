@@ -18,6 +18,7 @@ from kedro.runner.task import Task
 
 from ..doors import kedro as kedro_door
 from ..doors.kedro import strip_transcoding
+from ..plan.asset_jobs import nodes_in_job
 from ..plan.model import (
     AssetStepPlan,
     DatasetKind,
@@ -34,6 +35,7 @@ from ..plan.partitions import partitions_for_node
 from ..plan.runners import is_async, make_runner, runs_in_order
 from ..read.credentials import redacted_errors
 from . import mlflow_run
+from .dask import stop_after_failure, waits_for_skipped
 from .data_watch import watching
 from .event_log import event_log
 from .hooks import in_mlflow_run
@@ -65,7 +67,11 @@ class StepBody:
         """Run a step of a job."""
         run: KedroRun = context.resources.kedro
         run.job_resources = context.job_def.resource_defs
-        _stop_after_failure(context)
+        stop_after_failure(context)
+        if waits_for_skipped(self.plan, context):
+            context.log.info("This step is skipped, since what it depends on was.")
+            run.step_done(step.name)
+            return
         job = self.plan.jobs[context.job_name]
         nodes = run.nodes_to_run(step.nodes, job)
         reason = run.why_skipped(step, job.name, nodes)
@@ -129,7 +135,8 @@ class StepBody:
         checked = [name for name in asset_step.upstream if check_identifier(name) in outputs]
         of_partitions = asset_step.partitioning and has_partitions(context.run.tags)
         keys = context.partition_keys if of_partitions else ()
-        nodes, whole = asset_step.nodes_for(selected), asset_step.whole
+        job, whole = self.plan.jobs.get(context.job_name), asset_step.whole
+        nodes = nodes_in_job(job, asset_step.nodes_for(selected))
         made = self._run_nodes(asset_step.step, context, nodes, keys, selected, whole=whole)
         if made is None:
             return
@@ -224,18 +231,6 @@ class StepBody:
             if key:
                 dataset = kedro_door.unwrap_cached(run.get_dataset(name))
                 mlflow_run.find_model(dataset, key, context.instance, run_ids)
-
-
-def _stop_after_failure(context: dg.OpExecutionContext) -> None:
-    """Fail a step that waits for one that has failed: on Dask, Dagster runs it all the same."""
-    if context.job_def.executor_def.name != "dask":
-        return
-    step = context.get_step_execution_context().step
-    upstream = [key for one in step.step_inputs for key in one.dependency_keys]
-    stats = context.instance.get_run_step_stats(context.run_id, upstream) if upstream else ()
-    failed = [one.step_key for one in stats if one.status and one.status.value == "FAILURE"]
-    if failed:
-        raise dg.Failure(f"This step waits for one that has failed: {', '.join(failed)}.")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ class Transient(Enum):
 
     IN_CATALOG = "in the catalog of this process"
     LOST = "in a process that has ended"
+    SKIPPED = "nowhere, since the step that makes it was skipped"
 
 
 class ElsewhereDataset(MemoryDataset):

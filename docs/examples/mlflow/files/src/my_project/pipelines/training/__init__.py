@@ -1,0 +1,5 @@
+"""Fit a line."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

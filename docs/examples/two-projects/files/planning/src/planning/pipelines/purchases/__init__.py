@@ -1,0 +1,5 @@
+"""Plan what to buy."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

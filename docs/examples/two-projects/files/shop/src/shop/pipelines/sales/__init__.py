@@ -1,0 +1,5 @@
+"""Report what was sold."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

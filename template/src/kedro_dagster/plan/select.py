@@ -1,0 +1,115 @@
+"""Narrows jobs of assets to those that they select, in Dagster's own syntax for that."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+from kedro.pipeline import Pipeline
+
+from ..read.mistakes import Mistakes
+from ..read.project import KedroProject
+from ..read.values import HOW_TO_SELECT, selection_of
+from .asset_jobs import check_assets, with_assets
+from .model import JobPlan, ProjectPlan
+
+
+def select_assets(
+    plan: ProjectPlan, spec: Callable[[str, Collection[str]], dg.AssetSpec], project: KedroProject
+) -> ProjectPlan:
+    """Let each job of assets make those that it selects, or tell of all mistakes in that.
+
+    What is selected depends on the specs, which a translator gives for a dataset and for those
+    that it is made from.
+    """
+    selecting = {name: job for name, job in plan.jobs.items() if job.select}
+    if not selecting:
+        return plan
+    mistakes, jobs = Mistakes(project), dict(plan.jobs)
+    made = {
+        name: spec(name, upstream)
+        for step in plan.asset_steps.values()
+        for name, upstream in step.upstream.items()
+    }
+    assets = _definitions(made.values(), [spec(name, ()) for name in plan.external])
+    for name, job in selecting.items():
+        own = {one: made[one] for one in job.assets}
+        before, chosen = len(mistakes), _chosen(job, own, assets, mistakes)
+        if len(mistakes) > before:
+            continue
+        narrowed = with_assets(job, chosen, plan.asset_steps.values(), plan.datasets)
+        pipeline = job.pipeline if project.config.jobs[name].names_pipeline else None
+        check_assets(narrowed, pipeline, plan.asset_steps, plan.datasets, mistakes)
+        nodes = {id(node): node for step in narrowed.steps for node in step.nodes}
+        try:
+            jobs[name] = replace(narrowed, pipeline=Pipeline(list(nodes.values())))
+        except Exception as error:  # noqa: BLE001  # Kedro has several for nodes that clash
+            message = (
+                f"{job.select!r} selects what no pipeline can hold: {error} Make several jobs."
+            )
+            mistakes.add(("jobs", name, "select"), message)
+    mistakes.check()
+    return replace(plan, jobs=jobs)
+
+
+def _chosen(
+    job: JobPlan, own: Mapping[str, dg.AssetSpec], assets: Sequence[Any], mistakes: Mistakes
+) -> list[str]:
+    """The datasets of a job that it selects."""
+    place, text = ("jobs", job.name, "select"), str(job.select)
+    selection = selection_of(text)
+    assert selection is not None, "it was read before"
+    try:
+        keys = selection.materializable().resolve(assets)
+    except dg.DagsterInvalidSubsetError:
+        mistakes.add(place, f"{text!r} names an asset that is not there.", text, _words(own))
+    except Exception:  # noqa: BLE001  # what only the UI knows is refused in several ways
+        mistakes.add(place, f"{text!r} asks for what only Dagster's UI knows. {HOW_TO_SELECT}")
+    else:
+        chosen = [name for name, spec in own.items() if spec.key in keys]
+        if not chosen:
+            where = "of the pipeline" if len(own) < len(assets) else "of the project"
+            mistakes.add(place, f"{text!r} selects no asset {where}.", text, _words(own))
+        return chosen
+    return []
+
+
+def _words(specs: Mapping[str, dg.AssetSpec]) -> set[str]:
+    """What a selection of some assets may say."""
+    found = {spec.key.to_user_string() for spec in specs.values()}
+    for spec in specs.values():
+        found.update(f"tag:{tag}" for tag in spec.tags if not tag.startswith("dagster/"))
+        found.update(f"kind:{kind}" for kind in spec.kinds)
+        found.update([f"group:{spec.group_name}"] if spec.group_name else ())
+    return found
+
+
+def _definitions(
+    made: Iterable[dg.AssetSpec], external: Iterable[dg.AssetSpec]
+) -> list[dg.AssetsDefinition]:
+    """Definitions in which assets can be selected: Dagster takes no specs there."""
+    by_partitions: dict[Any, list[dg.AssetSpec]] = defaultdict(list)
+    for one in made:
+        by_partitions[one.partitions_def].append(one)
+    groups = enumerate(by_partitions.values())
+    return [
+        *(_made(f"assets_{index}", specs) for index, specs in groups),
+        dg.AssetsDefinition(specs=list(external)),
+    ]
+
+
+def _made(name: str, specs: list[dg.AssetSpec]) -> dg.AssetsDefinition:
+    made = {f"out_{index}": spec.key for index, spec in enumerate(specs)}
+    deps = {dep.asset_key for spec in specs for dep in spec.deps} - {*made.values()}
+    read = {f"in_{index}": key for index, key in enumerate(deps)}
+    ins, outs = dict.fromkeys(read, dg.In(dg.Nothing)), dict.fromkeys(made, dg.Out(dg.Nothing))
+    return dg.AssetsDefinition(
+        node_def=dg.OpDefinition(lambda: None, name, ins=ins, outs=outs),
+        keys_by_input_name=read,
+        keys_by_output_name=made,
+        specs=specs,
+        can_subset=True,
+    )
