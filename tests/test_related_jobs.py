@@ -103,6 +103,11 @@ DAGSTER = """\
             runtime_params: {size: 9, model: {depth: 5}}
             schedule: {cron_schedule: "@daily", runtime_params: {model: {rate: 1}}}
             description: All of it.
+      made:
+        target: assets
+        pipeline: {pipeline_name: ingest, node_namespaces: eu}
+        executor: two
+        presets: {small: {runtime_params: {size: 2}}}
       fan:
         pipeline: {pipeline_name: copying}
         executor: in_process
@@ -161,7 +166,7 @@ def test_a_factory_gives_a_job_for_each_namespace_pipeline_and_tag(
     assert {name: job.pattern for name, job in jobs.items()} == {
         "report": None,  # which is there by name
         **dict.fromkeys(("joined", "sized", "fan", "fetched", "copied")),
-        **dict.fromkeys(("sized_small", "sized_big", "fan_b")),
+        **dict.fromkeys(("sized_small", "sized_big", "fan_b", "made", "made_small")),
         "eu_job": "{namespace}_job",
         "us_job": "{namespace}_job",
         "us_west": "us_{part}",
@@ -310,8 +315,9 @@ def test_a_preset_runs_as_kedro_run_with_its_parameters(project: Project) -> Non
     assert expected == {"eu/total.json": 1}
     project.kedro("dagster", "run", "sized", "--preset", "small", "--executor", "two")
     assert data(project) == expected
-    project.execute("sized_small")  # as from the launchpad, with what stands there
-    assert data(project) == expected
+    for job in ("sized_small", "made_small"):
+        project.execute(job)  # with what stands in the launchpad
+        assert data(project) == expected
     project.kedro(
         *("dagster", "run", "sized_small", "--executor", "in_process"), *("--params", "other=1")
     )

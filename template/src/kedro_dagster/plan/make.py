@@ -82,7 +82,9 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     plans_steps = len(mistakes) == before
     asset_steps: list[AssetStepPlan] = []
     if datasets_are_known:
-        asset_steps = steps.asset_steps(pipelines.values(), reserved=pipelines)
+        asset_steps = steps.asset_steps(
+            pipelines.values(), reserved={*pipelines, *project.config.preset_jobs}
+        )
     jobs = _plan_jobs(
         project,
         pipelines,

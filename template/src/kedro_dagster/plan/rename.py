@@ -18,20 +18,19 @@ def rename_steps(plan: ProjectPlan, name_of: Callable[[StepPlan], str]) -> Proje
     steps = (*(job.steps for job in plan.jobs.values()), (one.step for one in assets))
     if all(name_of(step) == step.name for step in chain(*steps)):
         return plan
-    jobs = dict(plan.jobs)
-    for name, job in plan.jobs.items():
-        if not job.assets:
-            named = _named(job.steps, name_of, f"job {name!r}").items()
-            root = root_of(job)
-            renamed = [replace(one, name=step, op=op_name(root, step)) for step, one in named]
-            jobs[name] = replace(job, steps=tuple(renamed))
     names = _named((one.step for one in assets), name_of, "the assets")
     of_assets = {one.name: name for name, one in names.items()}
+    jobs = {}
     for name, job in plan.jobs.items():
-        if job.assets:  # a part of a step is called as the whole
-            whole = ((of_assets[one.name], one) for one in job.steps)
-            parts = [replace(one, name=step, op=step) for step, one in whole]
-            jobs[name] = replace(job, steps=tuple(parts))
+        if job.assets:
+            own = [(of_assets[one.name], one) for one in job.steps]
+            renamed = [replace(one, name=step, op=step) for step, one in own]
+        else:
+            named = _named(job.steps, name_of, f"job {name!r}").items()
+            renamed = [
+                replace(one, name=step, op=op_name(root_of(job), step)) for step, one in named
+            ]
+        jobs[name] = replace(job, steps=tuple(renamed))
     asset_steps = {
         name: replace(one, step=replace(one.step, name=name, op=name))
         for name, one in zip(names, assets, strict=True)
