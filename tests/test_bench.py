@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from bench.fan_out import make_fan_out
 from bench.workload import (
     BY_HAND,
+    CHECKED,
     FUSED_JOB,
     JOB,
     OURS,
+    UNCHECKED,
+    make_checked_workload,
     make_quiet_workload,
     make_workload,
 )
@@ -51,3 +55,18 @@ def test_partitions_are_made_by_each_subject(subject: str, tmp_path: Path) -> No
     assert [(file.name, file.read_text()) for file in made] == [
         (f"key_{index:04}.json", "4") for index in range(3)
     ]
+
+
+@pytest.mark.slow
+def test_each_asset_has_its_check_in_one_of_two_environments(
+    tmp_path: Path, expected: dict[str, str]
+) -> None:
+    project = make_checked_workload(tmp_path / "workload", SIZE)
+    project.create_dagster_home()
+    with dg.DagsterInstance.from_config(str(project.dagster_home)) as instance:
+        for env, checks in {UNCHECKED: 0, CHECKED: SIZE}.items():
+            project.execute(JOB, KEDRO_ENV=env)
+            (run,) = instance.get_runs(limit=1)
+            kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+            assert len(instance.all_logs(run.run_id, of_type=kind)) == checks
+    assert outputs(project) == expected

@@ -19,6 +19,7 @@ from bench import workload
 from bench.fan_out import make_fan_out
 from bench.targets import (
     BY_HAND,
+    CHECKS,
     DEV,
     FAN_OUT,
     FUSED,
@@ -32,6 +33,7 @@ from bench.targets import (
     PARALLEL,
     SPAWN,
     UNCAPTURED,
+    UNCHECKED,
     WARM,
     WARM_UNCAPTURED,
     WORKERS,
@@ -216,6 +218,14 @@ BENCHMARKS = {
             NOTHING: job(workload.NOTHING_JOB, BY_HAND),
             OURS: job(workload.FUSED_JOB),
         },
+    ),
+    CHECKS: Benchmark(
+        (300,),
+        {
+            UNCHECKED: job(workload.JOB, KEDRO_ENV=workload.UNCHECKED),
+            OURS: job(workload.JOB, KEDRO_ENV=workload.CHECKED),
+        },
+        workload.make_checked_workload,
     ),
     LAUNCH: Benchmark(
         (10,),

@@ -16,10 +16,12 @@ Sizes: TypeAlias = Mapping[str, Sequence[int]]
 # The benchmarks
 WORKERS, SPAWN, IN_PROCESS, FAN_OUT = "workers", "spawn", "in-process", "fan-out"
 PARALLEL, FUSED, LAUNCH, DEV, LOAD = "parallel", "fused", "launch", "dev", "load"
+CHECKS = "checks"
 
 # The subjects
 OURS, KEDRO, NOTHING = "ours", "kedro run", "a job that does nothing"
 BY_HAND, UNCAPTURED = "by hand", "by hand, no compute logs"
+UNCHECKED = "ours, without checks"
 LOGGED = "by hand, logging as Kedro does"
 WARM = "by hand, warm workers, logging as Kedro does"
 WARM_UNCAPTURED = f"{WARM}, no compute logs"
@@ -139,6 +141,9 @@ _ROWS: Mapping[str, Callable[[int], Iterator[Row]]] = {
     ),
     FUSED: lambda nodes: _beside_kedro(
         "in one step, ThreadRunner / `kedro run`'s and an empty job", FUSED, nodes, 1.2
+    ),
+    CHECKS: lambda nodes: _run(
+        f"{nodes} assets with {nodes} checks, in process / without", CHECKS, nodes, UNCHECKED
     ),
     LAUNCH: _launch,
     DEV: partial(_dev, DEV),

@@ -21,6 +21,9 @@ NOTHING_JOB = "nothing"
 LOGGED = "LOG_LIKE_KEDRO"
 """The environment variable by which the hand-written jobs log the lines that Kedro logs."""
 
+CHECKED, UNCHECKED = "checked", "unchecked"
+"""The environments with a check of each asset, and with none."""
+
 WITH_KEDRO = "with_kedro"
 """The module of the hand-written code location that knows its Kedro project."""
 PROCESSES = 2
@@ -52,6 +55,12 @@ class Step:
 def combine(factor: float, *values: dict[str, float]) -> dict[str, float]:
     """Scale the mean of some values."""
     return {{"value": factor * sum(value["value"] for value in values) / len(values)}}
+
+
+def has_value(data: dict[str, float]) -> None:
+    """Judge what a step has made."""
+    if "value" not in data:
+        raise ValueError("there is no value")
 
 
 def _inputs(index: int) -> tuple[str, ...]:
@@ -311,6 +320,21 @@ def make_workload(path: Path, size: int, logging: str | None = None) -> Project:
             **({"conf/logging.yml": logging} if logging else {}),
         },
     )
+
+
+def make_checked_workload(path: Path, size: int) -> Project:
+    """Write the project with a job of assets, in one environment with a check of each."""
+    project = make_workload(path, size)
+    job = {"target": "assets", "pipeline": {}, "executor": {"in_process": {}}}
+    for env in (CHECKED, UNCHECKED):
+        (path / "conf" / env).mkdir()
+        (path / "conf" / env / "dagster.yml").write_text(json.dumps({"jobs": {JOB: job}}))
+    for file in (path / "conf" / "base").glob("catalog_*.yml"):
+        entries = json.loads(file.read_text())
+        for name in entries.keys() - {"raw"}:
+            entries[name]["validator"] = {"class": f"{OURS}.steps.has_value", "on": "save"}
+        (path / "conf" / CHECKED / file.name).write_text(json.dumps(entries))
+    return project
 
 
 def make_quiet_workload(path: Path, size: int) -> Project:
