@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging.config
 import re
 from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import dagster as dg
 from kedro.pipeline.node import Node
 
 from ..errors import KeyPath
-from ..read.dagster_yml import KedroDagsterConfig, LoggerOptions
+from ..read.dagster_yml import AfterOptions, KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .executors import EXECUTORS, executors_used, find_executor
@@ -54,6 +55,41 @@ def check_mappings(
         except ValueError as error:
             variant = datasets[name].variants[0]
             mistakes.add_in_catalog((variant, "partition_mappings"), str(error))
+
+
+def check_after(
+    config: KedroDagsterConfig, jobs: Mapping[str, JobPlan], mistakes: Mistakes
+) -> None:
+    """Look for jobs that start after one that is not there, after each other, or for no key."""
+    own = {
+        name: [one.job for one in map(AfterOptions.of, given.after) if not one.location]
+        for name, given in config.jobs.items()
+    }
+    known = {*own, *config.preset_jobs}
+    for name, others in own.items():
+        place = ("jobs", name, "after")
+        for other in others:
+            if other == name:
+                mistakes.add(place, "a job cannot start after itself.")
+            elif other not in known:
+                mistakes.add(place, f"{other!r} is not defined in 'jobs'.", other, known)
+            elif name in jobs and other in jobs and not _same_keys(jobs[name], jobs[other]):
+                message = f"a run of {name!r} takes one partition, and {other!r} has not the same"
+                advice = "to pass on. Give it 'partitions: all', or a schedule."
+                mistakes.add(place, f"{message} {advice}")
+    graph = {name: [one for one in others if one != name] for name, others in own.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        cycle = error.args[1]
+        message = f"these jobs would start each other for ever: {' -> '.join(cycle)}."
+        mistakes.add(("jobs", cycle[-1], "after"), message)
+
+
+def _same_keys(job: JobPlan, other: JobPlan) -> bool:
+    if job.partitioning is None:
+        return True
+    return bool(other.partitioning and other.partitioning.definition == job.partitioning.definition)
 
 
 def check_sensors(

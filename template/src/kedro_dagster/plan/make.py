@@ -15,7 +15,7 @@ from ..errors import KeyPath
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from ..read.step_words import StepWords
-from .checks import check_loggers, check_mappings, check_references, check_sensors
+from .checks import check_after, check_loggers, check_mappings, check_references, check_sensors
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
 from .jobs import JobPlanner
@@ -27,7 +27,6 @@ from .partitions import spread_missing
 from .pipelines import select_pipelines
 from .presets import check_presets
 from .side_effects import plan_side_effects
-from .starts import check_after
 from .steps import StepPlanner
 
 

@@ -194,6 +194,11 @@ class JobPlan:
     pattern: str | None = None
     preset: PresetPlan | None = None
 
+    @property
+    def root(self) -> str:
+        """The job whose steps and turns it has: itself, or the one of which it is a preset."""
+        return self.preset.job if self.preset else self.name
+
     @functools.cached_property
     def _producers(self) -> Mapping[str, Mapping[str | None, list[StepPlan]]]:
         """The steps that give each dataset, by partition key, or ``None`` for all of it.

@@ -9,7 +9,6 @@ from itertools import chain
 from ..errors import KedroDagsterError
 from .model import ProjectPlan, StepPlan
 from .names import op_name
-from .starts import root_of
 
 
 def rename_steps(plan: ProjectPlan, name_of: Callable[[StepPlan], str]) -> ProjectPlan:
@@ -27,9 +26,7 @@ def rename_steps(plan: ProjectPlan, name_of: Callable[[StepPlan], str]) -> Proje
             renamed = [replace(one, name=step, op=step) for step, one in own]
         else:
             named = _named(job.steps, name_of, f"job {name!r}").items()
-            renamed = [
-                replace(one, name=step, op=op_name(root_of(job), step)) for step, one in named
-            ]
+            renamed = [replace(one, name=step, op=op_name(job.root, step)) for step, one in named]
         jobs[name] = replace(job, steps=tuple(renamed))
     asset_steps = {
         name: replace(one, step=replace(one.step, name=name, op=name))

@@ -1,19 +1,13 @@
-"""What starts a job, beside a person."""
+"""What starts a job, beside a person: schedules, other jobs; and of which job one is a preset."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..read import dagster_yml
-from ..read.dagster_yml import AfterOptions, JobOptions, KedroDagsterConfig
-from ..read.mistakes import Mistakes
+from ..read.dagster_yml import AfterOptions, JobOptions, ScheduleOptions
 from .names import sensor_name
-
-if TYPE_CHECKING:
-    from .model import JobPlan
 
 
 @dataclass(frozen=True)
@@ -21,7 +15,7 @@ class SchedulePlan:
     """When a job runs by itself, and what the schedule is called in Dagster."""
 
     name: str
-    options: dagster_yml.ScheduleOptions
+    options: ScheduleOptions
 
 
 @dataclass(frozen=True)
@@ -44,47 +38,7 @@ class PresetPlan:
     run_options: Mapping[str, Any]
 
 
-def root_of(job: JobPlan) -> str:
-    """The job whose steps and turns a job has: itself, or the one of which it is a preset."""
-    return job.preset.job if job.preset else job.name
-
-
 def after_of(job: str, options: JobOptions) -> AfterPlan | None:
     """After which jobs a job starts, if after any."""
     jobs = tuple(dict.fromkeys(map(AfterOptions.of, options.after)))
     return AfterPlan(sensor_name(job), jobs) if jobs else None
-
-
-def check_after(
-    config: KedroDagsterConfig, jobs: Mapping[str, JobPlan], mistakes: Mistakes
-) -> None:
-    """Look for jobs that start after one that is not there, after each other, or for no key."""
-    own = {
-        name: [one.job for one in map(AfterOptions.of, given.after) if not one.location]
-        for name, given in config.jobs.items()
-    }
-    known = {*own, *config.preset_jobs}
-    for name, others in own.items():
-        place = ("jobs", name, "after")
-        for other in others:
-            if other == name:
-                mistakes.add(place, "a job cannot start after itself.")
-            elif other not in known:
-                mistakes.add(place, f"{other!r} is not defined in 'jobs'.", other, known)
-            elif name in jobs and other in jobs and not _same_keys(jobs[name], jobs[other]):
-                message = f"a run of {name!r} takes one partition, and {other!r} has not the same"
-                advice = "to pass on. Give it 'partitions: all', or a schedule."
-                mistakes.add(place, f"{message} {advice}")
-    graph = {name: [one for one in others if one != name] for name, others in own.items()}
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        cycle = error.args[1]
-        message = f"these jobs would start each other for ever: {' -> '.join(cycle)}."
-        mistakes.add(("jobs", cycle[-1], "after"), message)
-
-
-def _same_keys(job: JobPlan, other: JobPlan) -> bool:
-    if job.partitioning is None:
-        return True
-    return bool(other.partitioning and other.partitioning.definition == job.partitioning.definition)

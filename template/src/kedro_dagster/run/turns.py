@@ -18,7 +18,6 @@ import dagster as dg
 from ..doors.dagster import heed_interrupts
 from ..plan.model import DatasetKind, JobPlan, Nodes, ProjectPlan, data_outputs
 from ..plan.names import ONE_RUN_TAG
-from ..plan.starts import root_of
 from .partitions import Scopes
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def turn_of_run(plan: ProjectPlan, context: PlanOrchestrationContext) -> Iterato
         yield
         return
     instance, limit = context.instance, job.max_concurrent_runs
-    pool = f"kedro/{plan.project.package_name}/job/{root_of(job)}"
+    pool = f"kedro/{plan.project.package_name}/job/{job.root}"
 
     def busy(runs: Collection[str]) -> None:
         message = f"{describe_busy(job)}: {', '.join(sorted(runs))}."
@@ -75,8 +74,7 @@ def free_turns(plan: ProjectPlan, instance: dg.DagsterInstance, job: JobPlan) ->
         return None
     ended = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
     statuses = [status for status in dg.DagsterRunStatus if status not in ended]
-    root = root_of(job)
-    names = [name for name, one in plan.jobs.items() if root_of(one) == root]  # with its presets
+    names = [name for name, one in plan.jobs.items() if one.root == job.root]  # with its presets
     filters = [dg.RunsFilter(job_name=name, statuses=statuses) for name in names]
     return max(job.max_concurrent_runs - sum(map(instance.get_runs_count, filters)), 0)
 
