@@ -58,6 +58,22 @@ def forgotten_projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
             del sys.modules[name]
 
 
+@pytest.fixture(autouse=True)
+def no_instance_of_another_test() -> Iterator[None]:
+    """Let Dagster not look into an instance that is closed.
+
+    It keeps the last one that was opened, and finds one again that was closed where a fixture's
+    ends after it. The oldest versions keep none.
+    """
+    try:
+        from dagster._core.storage.defs_state.base import set_defs_state_storage  # noqa: PLC0415
+    except ImportError:
+        yield
+    else:
+        with set_defs_state_storage(None):
+            yield
+
+
 def git(repository: Path, *arguments: str) -> str:
     """Run git in a repository and return what it prints."""
     process = subprocess.run(

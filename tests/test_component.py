@@ -69,6 +69,7 @@ def make(folder: Path) -> Project:
             "data/raw.json": "1",
             "conf/prod/dagster.yml": "jobs: {nightly: {pipeline: {}}}",
             "conf/made/dagster.yml": "jobs: {made: {pipeline: {}, target: assets}}",
+            "conf/chosen/dagster.yml": "jobs: {made: {target: assets, select: 'key:score'}}",
         },
     )
 
@@ -198,7 +199,7 @@ def test_some_assets_are_selected(project: Project) -> None:
     made = {event.step_key for event in run.get_step_success_events()}
     assert made == {"make_to_train__assets"}
     assert {job.name for job in definitions.jobs or ()} == {"all"}
-    definitions = load(project, env="made", select="key:score")
+    definitions = load(project, env="chosen", select="key:score")
     assert definitions.resolve_job_def("made").execute_in_process().success
 
 
