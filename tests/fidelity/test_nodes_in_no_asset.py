@@ -293,7 +293,7 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 
 def test_the_process_of_a_run_is_told_and_calls_no_hook_for_it(
-    clean: Project, handed_over: dict[str, str]
+    clean: Project, handed_over: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     translator = KedroProjectTranslator(clean.path, env="hooked")
     translator.to_definitions()
@@ -306,7 +306,8 @@ def test_the_process_of_a_run_is_told_and_calls_no_hook_for_it(
     context = DefinitionsLoadContext(
         DefinitionsLoadType.RECONSTRUCTION, RepositoryLoadData(reconstruction_metadata=metadata)
     )
-    with DefinitionsLoadContext.scoped(context):
+    with monkeypatch.context() as patch:
+        patch.setattr(DefinitionsLoadContext, "_instance", context)
         translator = KedroProjectTranslator(clean.path, env="hooked")
     assert catalogs(clean) == 1
     run = translator.plan
