@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -10,7 +11,6 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
-from dagster._core.definitions.antlr_asset_selection import antlr_asset_selection as antlr
 
 from kedro_dagster import CatalogTranslator, KedroProjectTranslator, NodeTranslator
 from kedro_dagster.errors import DagsterConfigError
@@ -87,6 +87,7 @@ CATALOG = {
 CATALOG["kept"]["metadata"] = {"dagster": {"owners": ["team:sales"], "group_name": "sales"}}
 MAIN = {"pipeline": {"pipeline_name": "main"}, "target": "assets"}
 
+ANTLR = "dagster._core.definitions.antlr_asset_selection.antlr_asset_selection"
 needs_antlr = pytest.mark.skipif(
     OMEGACONF < (2, 4), reason="OmegaConf before 2.4 needs an antlr with which Dagster reads none"
 )
@@ -164,7 +165,9 @@ SELECTIONS = {
 @needs_antlr
 @pytest.mark.parametrize("select", SELECTIONS)
 def test_it_selects_as_dagster_does(project: Project, select: str) -> None:
-    if select.startswith("partitions") and not hasattr(antlr, "PartitionsAssetSelection"):
+    if select.startswith("partitions") and not hasattr(
+        importlib.import_module(ANTLR), "PartitionsAssetSelection"
+    ):
         pytest.skip("this Dagster does not select by partitions")
     job = planned(project, select=select)
     assert sorted(job.assets) == sorted(SELECTIONS[select])
@@ -394,6 +397,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_mistake_is_told(project: Project, name: str) -> None:
     job, message = WRONG[name]
+    if "select" in job and OMEGACONF < (2, 4):
+        pytest.skip("no selection can be read")
     assert mistake(project, {"made": job}) == f"{FILE}: jobs.made.{message}"
 
 
@@ -441,7 +446,8 @@ def test_where_dagster_cannot_read_selections_that_is_told(
     def fail(*_: object) -> None:
         raise ImportError
 
-    monkeypatch.setattr(antlr, "AntlrAssetSelectionParser", fail)
+    if OMEGACONF >= (2, 4):
+        monkeypatch.setattr(f"{ANTLR}.AntlrAssetSelectionParser", fail)
     told = mistake(project, {"made": {"target": "assets", "select": "tag:learn"}})
     assert told == (
         f"{FILE}: jobs.made.select: 'tag:learn' cannot be read: OmegaConf pins a version of ANTLR "

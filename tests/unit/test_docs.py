@@ -20,7 +20,7 @@ from kedro_dagster import KedroProjectComponent
 from kedro_dagster.cli import cli
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
-from projects import KEDRO, REPOSITORY
+from projects import KEDRO, OMEGACONF, REPOSITORY
 
 PAGES = [
     *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
@@ -68,7 +68,10 @@ def test_yaml_is_what_its_file_takes(block: Block) -> None:
     if block.text.startswith("# conf/base/parameters.yml"):
         assert all(isinstance(value, dict) for value in content.values())
     elif keys <= SECTIONS:
-        assert parse_config(content)[1] == []
+        told = [path for path, _ in parse_config(content)[1]]
+        if OMEGACONF < (2, 4):  # whose ANTLR reads no selections, which each of them tells
+            told = [path for path in told if path[-1] != "select"]
+        assert told == []
     elif content.get("type", "").endswith("Component"):
         KedroProjectComponent.model().model_validate(content["attributes"])
     elif keys <= {"ops", "resources", "loggers", "execution"}:
