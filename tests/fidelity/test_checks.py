@@ -114,6 +114,8 @@ def csv(name: str, **more: Any) -> dict[str, Any]:
     return {**entry, "save_args": {"index": False}, **more}
 
 
+# Two steps that read the same bad data at the same time would each tell of it
+ONE_AT_A_TIME = {"multiprocess": {"max_concurrent": 1}}
 CATALOG = {
     "raw": {
         "type": "json.JSONDataset",
@@ -152,12 +154,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Project:
         dagster={
             "jobs": {
                 "in_process": {"pipeline": {}, "executor": "in_process"},
-                "multiprocess": {
-                    "pipeline": {},
-                    "executor": {"multiprocess": {"max_concurrent": 1}},
-                },
+                "multiprocess": {"pipeline": {}, "executor": ONE_AT_A_TIME},
                 "parts": {"pipeline": {"pipeline_name": "parts"}, "executor": "in_process"},
-                "made": {"pipeline": {}, "target": "assets"},
+                "made": {"pipeline": {}, "target": "assets", "executor": ONE_AT_A_TIME},
             }
         },
         files={"src/shop/checks.py": CHECKS, "src/shop/definitions.py": DEFINITIONS},
