@@ -182,6 +182,9 @@ def test_what_it_selects_is_of_its_pipeline(project: Project) -> None:
     assert "selects no asset of the pipeline" in mistake(
         project, {"made": {**MAIN, "select": "key:kept", "pipeline": {"tags": "learn"}}}
     )
+    some = {**MAIN, "select": "key:none_such*", "pipeline": {"pipeline_name": "main"}}
+    others = {"pipeline": {"pipeline_name": "parts"}}
+    assert "selects no asset of the pipeline" in mistake(project, {"made": some, "others": others})
 
 
 @needs_antlr

@@ -47,7 +47,7 @@ def check_drivers(pipeline: Pipeline, datasets: Datasets, whole: Collection[str]
             driving_dataset(node, datasets)
 
 
-def assets_of(pipeline: Pipeline, asset_steps: Iterable[AssetStepPlan]) -> list[str]:
+def assets_of(pipeline: Pipeline, asset_steps: Collection[AssetStepPlan]) -> list[str]:
     """The assets that the nodes of a pipeline make, and those that stand for the run of one."""
     wanted = set(map(strip_transcoding, pipeline.all_outputs()))
     for step in asset_steps:

@@ -47,11 +47,12 @@ def select_assets(
             )
             continue
         own = {one: made[one] for one in job.assets}
-        before, chosen = len(mistakes), _chosen(job, own, assets, mistakes)
+        pipeline = job.pipeline if project.config.jobs[name].names_pipeline else None
+        of_what = "pipeline" if pipeline else "project"
+        before, chosen = len(mistakes), _chosen(job, own, assets, of_what, mistakes)
         if len(mistakes) > before:
             continue
         narrowed = with_assets(job, chosen, plan.asset_steps.values(), plan.datasets)
-        pipeline = job.pipeline if project.config.jobs[name].names_pipeline else None
         check_assets(narrowed, pipeline, plan.asset_steps, plan.datasets, mistakes)
         nodes = {id(node): node for step in narrowed.steps for node in step.nodes}
         try:
@@ -66,7 +67,11 @@ def select_assets(
 
 
 def _chosen(
-    job: JobPlan, own: Mapping[str, dg.AssetSpec], assets: Sequence[Any], mistakes: Mistakes
+    job: JobPlan,
+    own: Mapping[str, dg.AssetSpec],
+    assets: Sequence[dg.AssetsDefinition],
+    of_what: str,
+    mistakes: Mistakes,
 ) -> list[str]:
     """The datasets of a job that it selects."""
     place, text = ("jobs", job.name, "select"), str(job.select)
@@ -81,8 +86,8 @@ def _chosen(
     else:
         chosen = [name for name, spec in own.items() if spec.key in keys]
         if not chosen:
-            where = "of the pipeline" if len(own) < len(assets) else "of the project"
-            mistakes.add(place, f"{text!r} selects no asset {where}.", text, _words(own))
+            message = f"{text!r} selects no asset of the {of_what}."
+            mistakes.add(place, message, text, _words(own))
         return chosen
     return []
 
