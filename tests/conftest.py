@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import copier
 import pytest
 import yaml
 
-from projects import REPOSITORY, Project
+from projects import HELPER, REPOSITORY, Project
 
 SNAPSHOT_TAG = "0.1.0"
 
@@ -86,6 +87,12 @@ def git(repository: Path, *arguments: str) -> str:
     return process.stdout
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_helper() -> None:
+    """Compile the helper once, not in each project into which tests copy it."""
+    compileall.compile_dir(HELPER, quiet=2)
+
+
 @pytest.fixture(scope="session")
 def template(
     isolated_environment: None,  # noqa: ARG001
@@ -116,6 +123,7 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
         if key not in rendered:
             destination = tmp_path_factory.mktemp("render") / "my-project"
             copier.run_copy(str(template), destination, data=answers, defaults=True, quiet=True)
+            compileall.compile_dir(destination / "src", quiet=2)
             rendered[key] = destination
         return rendered[key]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,6 +14,8 @@ from typing import Any
 
 import yaml
 from packaging.version import Version
+
+from processes import run_python
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HELPER = REPOSITORY / "template" / "src" / "kedro_dagster"
@@ -91,16 +92,7 @@ class Project:
             AssertionError: If the process fails and ``check`` is set; carries what it printed.
         """
         self.create_dagster_home()
-        process = subprocess.run(
-            [sys.executable, *command],
-            cwd=self.path,
-            env=self.environment(**environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        process = run_python(command, self.path, self.environment(**environment), timeout)
         if check and process.returncode != 0:
             raise AssertionError(
                 f"`python {' '.join(command)}` exited with {process.returncode}\n"
@@ -196,9 +188,7 @@ def make_project(
         file = path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dedent(text), encoding="utf-8")
-    shutil.copytree(
-        HELPER, path / "src" / HELPER.name, ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(HELPER, path / "src" / HELPER.name)  # compiled
     return Project(path, package)
 
 
