@@ -123,7 +123,6 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
         if key not in rendered:
             destination = tmp_path_factory.mktemp("render") / "my-project"
             copier.run_copy(str(template), destination, data=answers, defaults=True, quiet=True)
-            compileall.compile_dir(destination / "src", quiet=2)
             rendered[key] = destination
         return rendered[key]
 
@@ -131,11 +130,13 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
 
 
 @pytest.fixture(scope="session")
-def rendered_example(render: Render) -> Project:
-    """The template's example project; it must not be changed."""
+def rendered_example(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The template's example project, compiled; it must not be changed."""
     path = render()
     answers = yaml.safe_load((path / ".copier-answers.yml").read_text(encoding="utf-8"))
-    return Project(path, answers["package_name"])
+    copied = Project(path, answers["package_name"]).copy(tmp_path_factory.mktemp("e") / path.name)
+    compileall.compile_dir(copied.path / "src", quiet=2)
+    return copied
 
 
 @pytest.fixture

@@ -14,16 +14,18 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 PLAIN = "PLAIN_PROCESSES"
 
@@ -93,50 +95,38 @@ def _run_forked(
     command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
     request = json.dumps({"command": command, "cwd": str(cwd), "env": dict(env)}).encode()
-    with ExitStack() as stack:
-        printed = [_Reader(stack), _Reader(stack)]
-        answers, answering = map(stack.enter_context, socket.socketpair())
-        sent = [*(reader.source for reader in printed), answering.fileno()]
-        socket.send_fds(_server(), [request], sent)
-        for reader in printed:
-            reader.start()
-        answering.close()
-        answers.settimeout(timeout)
+    (output, to_output), (errors, to_errors) = os.pipe(), os.pipe()
+    answers, answering = socket.socketpair()
+    requests, _ = _server()
+    socket.send_fds(requests, [request], [to_output, to_errors, answering.fileno()])
+    answering.close()
+    for one in (to_output, to_errors):
+        os.close(one)
+    with answers, ThreadPoolExecutor(2) as readers:
+        printed = [readers.submit(_read, one) for one in (output, errors)]
         process = int(answers.recv(64))
+        answers.settimeout(timeout)
         try:
             status = int(answers.recv(64))
         except TimeoutError:
             with suppress(ProcessLookupError):
-                os.kill(process, 9)
+                os.kill(process, signal.SIGKILL)
             raise subprocess.TimeoutExpired(list(command), timeout) from None
-        output, errors = (reader.text() for reader in printed)
-    return subprocess.CompletedProcess([sys.executable, *command], status, output, errors)
+        said, complained = (one.result() for one in printed)
+    return subprocess.CompletedProcess([sys.executable, *command], status, said, complained)
 
 
-class _Reader(threading.Thread):
-    """Reads what a process prints until nobody can print any more."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        super().__init__(daemon=True)
-        read, self.source = os.pipe()
-        self._file: IO[str] = stack.enter_context(open(read, encoding="utf-8"))
-        self._text = ""
-
-    def run(self) -> None:
-        os.close(self.source)
-        self._text = self._file.read()
-
-    def text(self) -> str:
-        self.join()
-        return self._text
+def _read(descriptor: int) -> str:
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        return file.read()
 
 
 @cache
-def _server() -> socket.socket:
+def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start the process from which commands are forked; it ends when this one does."""
     requests, served = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with served:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", f"from processes import serve; serve({served.fileno()})"],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
             stdin=subprocess.DEVNULL,
@@ -144,7 +134,7 @@ def _server() -> socket.socket:
             stderr=subprocess.PIPE,
             pass_fds=[served.fileno()],
         )
-    return requests
+    return requests, process
 
 
 def serve(descriptor: int) -> None:
@@ -199,7 +189,7 @@ def _become(output: int, errors: int, command: list[str], cwd: str, env: dict[st
     _, module, *sys.argv[1:] = command
     status = 0
     try:
-        runpy._run_module_as_main(module)
+        runpy._run_module_as_main(module)  # type: ignore[attr-defined]  # as -m does
     except SystemExit as ended:
         if ended.code is not None and not isinstance(ended.code, int):
             print(ended.code, file=sys.stderr)
@@ -207,7 +197,7 @@ def _become(output: int, errors: int, command: list[str], cwd: str, env: dict[st
     except BaseException:  # noqa: BLE001 - as the interpreter does
         sys.excepthook(*sys.exc_info())
         status = 1
-    threading._shutdown()
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are left
     atexit._run_exitfuncs()
     for file in (sys.stdout, sys.stderr):
         file.flush()

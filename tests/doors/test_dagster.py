@@ -122,13 +122,6 @@ OPTIONAL = {
         ("DefinitionsLoadContext", "DefinitionsLoadType"),
         (f"{CONTEXT}.load_type", f"{CONTEXT}.add_to_pending_reconstruction_metadata"),
     ),
-    "variables of executors": Way(
-        lambda: door.missing_variables(
-            dg.multiprocess_executor, {"max_concurrent": {"env": "NO_SUCH_VARIABLE"}}
-        ),
-        [],
-        ("post_process_config",),
-    ),
     "refused runs": Way(
         lambda: door.back_to_queue(KeyError("shut down")),
         None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -111,21 +111,6 @@ def mapping_between(
     except ImportError as error:  # a job's step could get other partitions than an asset
         raise unsupported(DAGSTER, str(error)) from error
     return infer_partition_mapping(None, downstream, upstream)
-
-
-@or_else(DAGSTER, "a variable that an executor needs is told with a traceback", default=[])
-def missing_variables(
-    executor: dg.ExecutorDefinition, options: Mapping[str, Any]
-) -> list[tuple[tuple[str, ...], str]]:
-    """Find options whose environment variable is not set, each with Dagster's message."""
-    from dagster._config.post_process import post_process_config
-
-    schema = executor.config_schema.config_type
-    assert schema is not None
-    return [
-        (tuple(error.stack.levels), str(getattr(error.error_data, "message", error.message)))
-        for error in post_process_config(schema, options).errors or ()
-    ]
 
 
 # --- The event log

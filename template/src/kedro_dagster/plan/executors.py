@@ -30,6 +30,9 @@ _PATHS = {
 EXECUTORS = {**_PATHS, **{f"{name}_executor": path for name, path in _PATHS.items()}}
 """Where the ``dagster.ExecutorDefinition`` of a name is; of any other, the name is the path."""
 
+UNRESOLVED = "FAILED_POST_PROCESSING"
+"""Dagster's reason for a value that it cannot give: that of a variable which is not set."""
+
 _POD_TAG = "dagster-k8s/config"
 
 
@@ -94,9 +97,11 @@ def _check_options(
     path: KeyPath, schema: Any, options: Mapping[str, Any], mistakes: Mistakes
 ) -> None:
     """Check options against Dagster's own schema, and say what is wrong in plain words."""
-    for error in _schema_errors(schema, options):
-        inner, data, kind = error.stack.levels[3:], error.error_data, error.reason.name
+    for error in option_errors(schema, options):
+        inner, data, kind = error.stack.levels[1:], error.error_data, error.reason.name
         place = (*path, *inner)
+        if kind == UNRESOLVED:
+            continue  # a variable that is not set here may be set where runs are
         if kind in ("FIELD_NOT_DEFINED", "FIELDS_NOT_DEFINED"):
             for name in getattr(data, "field_names", None) or [data.field_name]:
                 mistakes.add((*place, name), "unknown key.", name, _option_names(schema, inner))
@@ -104,19 +109,13 @@ def _check_options(
             wanted = data.config_type_snap.given_name
             mistakes.add(place, f"{data.value_rep} is not valid: its type must be {wanted}.")
         else:
-            mistakes.add(place, error.message.replace("root:ops:options:config:", ""))
+            mistakes.add(place, error.message.replace("root:config:", ""))
 
 
-def _schema_errors(schema: Any, options: Mapping[str, Any]) -> Sequence[Any]:
-    """What Dagster says of options for an op of this schema."""
+def option_errors(schema: Any, options: Mapping[str, Any]) -> Sequence[Any]:
+    """What Dagster says of options for this schema, where it resolves them as for a run."""
     op = dg.OpDefinition(lambda: None, "options", config_schema=schema)
-    job = dg.GraphDefinition("job", node_defs=[op]).to_job()
-    try:
-        dg.validate_run_config(job, {"ops": {"options": {"config": options}}})
-    except dg.DagsterInvalidConfigError as error:
-        # A variable that is not set here may be set where runs are
-        return [one for one in error.errors if one.reason.name != "FAILED_POST_PROCESSING"]
-    return ()
+    return op.configured(dict(options), name="options").apply_config_mapping({}).errors or ()
 
 
 def _option_names(schema: Any, keys: Iterable[str]) -> Collection[str]:

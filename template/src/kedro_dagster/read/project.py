@@ -15,9 +15,11 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import click
+import kedro.framework.project as kedro_project
 from kedro.framework.project import configure_project, settings, validate_settings
 from kedro.framework.project import pipelines as registered_pipelines
-from kedro.framework.startup import bootstrap_project
+from kedro.framework.startup import ProjectMetadata, bootstrap_project
 from kedro.io import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
@@ -141,7 +143,7 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
         package = package_name
     else:
         try:
-            package = bootstrap_project(root).package_name
+            package = _bootstrapped_by_kedro(root) or bootstrap_project(root).package_name
         except (RuntimeError, ValueError, NotADirectoryError) as error:
             raise ProjectNotFoundError(f"{root} is not a Kedro project: {error}") from error
     if _find_spec(package) is None:
@@ -159,6 +161,19 @@ def _bootstrap(project_path: str | Path | None, package_name: str | None) -> tup
         ) from error
     session_class()
     return root, package
+
+
+def _bootstrapped_by_kedro(root: Path) -> str | None:
+    """The package of the project that Kedro's command line has bootstrapped for its command."""
+    command = click.get_current_context(silent=True)
+    metadata = command.obj if command else None
+    if not isinstance(metadata, ProjectMetadata) or metadata.project_path != root:
+        return None
+    package = metadata.package_name
+    if str(kedro_project.PACKAGE_NAME) != package:
+        return None
+    registered_pipelines.configure(f"{package}.pipeline_registry")  # to be read anew
+    return package
 
 
 def _find_conf(conf_source: str | Path | None, root: Path) -> str:

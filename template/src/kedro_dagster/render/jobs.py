@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ..doors.dagster import missing_variables
-from ..plan.executors import import_executor
+from ..plan.executors import UNRESOLVED, import_executor, option_errors
 from ..plan.model import JobPlan, ProjectPlan, StepPlan
 from ..plan.names import KEDRO
 from ..plan.presets import merged
@@ -209,9 +208,10 @@ def configured_executor(options: ExecutorOptions) -> dg.ExecutorDefinition:
     def options_of_run(_: Any) -> Mapping[str, Any]:
         """Give the options as they are written: Dagster reads ``{env: NAME}`` when a run starts."""
         missing = [
-            f"Option {'.'.join((options.kind, *keys))} of dagster.yml: "
-            f"{message.partition('Error: ')[2].strip()}"
-            for keys, message in missing_variables(definition, options.options)
+            f"Option {'.'.join((options.kind, *error.stack.levels[1:]))} of dagster.yml: "
+            f"{error.error_data.message.partition('Error: ')[2].strip()}"
+            for error in option_errors(definition.config_schema, options.options)
+            if error.reason.name == UNRESOLVED
         ]
         if missing:
             raise dg.DagsterInvariantViolationError("\n".join(missing))

@@ -25,6 +25,8 @@ from ..run.transient import Transient
 from .assets import CatalogTranslator, tags_of
 from .checks import check_alone, check_spec, is_checked_with_its_step
 
+_AFTER = dg.In(dg.Nothing)  # it only orders the steps
+
 
 class NodeTranslator:
     """Makes the op of each step, and the multi-asset of each step of the asset layer."""
@@ -116,7 +118,7 @@ class NodeTranslator:
         """
         datasets, body = self.plan.datasets, self._body
         ins = {
-            one.identifier: dg.In(dg.Nothing)
+            one.identifier: _AFTER
             if one.persisted
             else dg.In(dg.Any, default_value=Transient.IN_CATALOG)
             for one in (datasets[name] for name in step.inputs)
@@ -161,7 +163,7 @@ class NodeTranslator:
         }
         op = self._op(
             asset_step.step,
-            {name: dg.In(dg.Nothing) for name in read},
+            dict.fromkeys(read, _AFTER),
             {
                 **{datasets[name].identifier: out for name in made},
                 **dict.fromkeys(checks, dg.Out(dg.Nothing, is_required=False)),
