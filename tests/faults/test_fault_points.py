@@ -272,7 +272,7 @@ FAULTS = '''
 DRIVER = '''
     """Forks a process for each run, from one that has all imported."""
 
-    import json, os, signal, sys, time, traceback
+    import gc, json, os, signal, sys, time, traceback
     import dagster as dg
     import pandas, structlog, upath  # which each of the processes would import
     from dagster._core.execution.api import execute_run_iterator
@@ -326,6 +326,8 @@ DRIVER = '''
     def main():
         with dg.DagsterInstance.get() as instance:
             instance.get_runs()  # makes the tables
+        gc.collect()
+        gc.freeze()  # else each process copies what it only looks at
         for line in sys.stdin:
             pid = os.fork()
             if not pid:

@@ -39,6 +39,15 @@ class NodeTranslator:
     def _body(self) -> StepBody:
         return StepBody(self.plan, self.catalog.asset_keys)
 
+    @cached_property
+    def _asset_priorities(self) -> dict[str, dict[str, str]]:
+        """The tags by which Dagster takes, of the steps that can run, the first in Kedro's order.
+
+        Those of a job have theirs in its graph.
+        """
+        steps = enumerate(self.plan.asset_steps.values())
+        return {one.step.op: {"dagster/priority": str(-index)} for index, one in steps}
+
     def get_op_name(self, step: StepPlan) -> str:
         """The name of a step: that of its node in the graph of a job, and of the op of assets.
 
@@ -214,7 +223,11 @@ class NodeTranslator:
                 step.parameters, self.plan.parameters, self.plan.hidden_parameters
             ),
             required_resource_keys=resources,
-            tags={**self.get_tags(step), **dict(step.settings.tags)},
+            tags={
+                **self._asset_priorities.get(step.op, {}),
+                **self.get_tags(step),
+                **dict(step.settings.tags),
+            },
             retry_policy=_retry_policy(step.settings.retry_policy),
             pool=self.get_pool(step),
         )
