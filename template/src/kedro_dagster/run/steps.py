@@ -180,7 +180,6 @@ class StepBody:
         told, in_mlflow = _failure_told(run, key), in_mlflow_run(run, instance, context.run_id)
         timeout = step.settings.timeout
         limit = time_limit(key, timeout) if timeout else nullcontext()
-        made: dict[str, tuple[str, ...]] = {}
         with (
             redacted_errors(),
             event_log(context.log, instance),
@@ -204,23 +203,36 @@ class StepBody:
             nodes = _prepare(run, key, nodes)
             if not run.single_process:
                 self._find_models(context, nodes)
-            options = run.runner_options(self.plan.jobs.get(context.job_name))
             with changed_parameters(run, nodes, changed), watching(run):
-                if options and not runs_in_order(options):
-                    record = partial(
-                        self._records.of_node, context, step, scopes={}, recorded=recorded
-                    )
-                    with self._records.of_failure(context, step):
-                        _run_by(make_runner(options), run, key, nodes, record)
-                else:
-                    for node in nodes:
-                        own = scopes.get(node.name, {})
-                        with self._records.of_failure(context, step, own):
-                            _run_node(run, key, node, own, in_threads=is_async(options))
-                        made |= self._records.of_node(context, step, node, own, recorded)
+                made = self._run_each(step, context, nodes, scopes, recorded)
             if run.release:
                 run.release.at_end(run.catalog)
             run.step_done(key)
+        return made
+
+    def _run_each(
+        self,
+        step: StepPlan,
+        context: dg.OpExecutionContext,
+        nodes: Nodes,
+        scopes: Mapping[str, Scopes],
+        recorded: Collection[str],
+    ) -> dict[str, tuple[str, ...]]:
+        """Run nodes one after the other, or as the job's Kedro runner does."""
+        run: KedroRun = context.resources.kedro
+        key = context.get_step_execution_context().step.key
+        options = run.runner_options(self.plan.jobs.get(context.job_name))
+        if options and not runs_in_order(options):
+            record = partial(self._records.of_node, context, step, scopes={}, recorded=recorded)
+            with self._records.of_failure(context, step):
+                _run_by(make_runner(options), run, key, nodes, record)
+            return {}
+        made: dict[str, tuple[str, ...]] = {}
+        for node in nodes:
+            own = scopes.get(node.name, {})
+            with self._records.of_failure(context, step, own):
+                _run_node(run, key, node, own, in_threads=is_async(options))
+            made |= self._records.of_node(context, step, node, own, recorded)
         return made
 
     def _find_models(self, context: dg.OpExecutionContext, nodes: Nodes) -> None:
