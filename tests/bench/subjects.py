@@ -93,8 +93,9 @@ def measured(project: Project, *command: str, **environment: str) -> Figures:
 
 
 def load(module: str) -> Measure:
-    """Measure the load of a code location."""
-    return lambda project: last_line(project, str(HERE / "probe.py"), module)
+    """Measure the load of a code location, of any size."""
+    unlimited = {"OMEGACONF_MAX_YAML_EXPANDED_NODES": "none"}
+    return lambda project: last_line(project, str(HERE / "probe.py"), module, **unlimited)
 
 
 def last_line(project: Project, *command: str, **environment: str) -> Figures:
