@@ -187,6 +187,7 @@ def _become(output: int, errors: int, command: list[str], cwd: str, env: dict[st
     sys.path[:] = [cwd, *folders_in(env), *(one for one in sys.path if one)]
     sys.orig_argv = [sys.executable, *command]
     _, module, *sys.argv[1:] = command
+    del sys.modules[__name__]
     status = 0
     try:
         runpy._run_module_as_main(module)  # type: ignore[attr-defined]  # as -m does
