@@ -178,7 +178,7 @@ def test_what_is_said_of_ops_is_said_of_each(project: Project) -> None:
     graph = definitions.resolve_asset_graph()
     model, score = (graph.get(dg.AssetKey(name)).assets_def for name in ("model", "score"))
     assert (model.op.name, score.op.name) == ("kiosk_make_to_train__assets", "kiosk_rate__assets")
-    assert model.op.tags == {"large": "", "team": "sales"}
+    assert model.op.tags == {"dagster/priority": "0", "large": "", "team": "sales"}
     assert model.op.description == "Runs 2."
     assert (model.op.pool, score.op.pool) == ("kiosk", "database")
     assert model.backfill_policy == dg.BackfillPolicy.multi_run(5)

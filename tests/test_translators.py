@@ -203,7 +203,7 @@ def test_ops_assets_jobs_and_schedules_are_made_in_ones_own_way(project: Project
     assert (schedule.name, schedule.cron_schedule) == ("all_schedule_own", "@hourly")
     total = definitions.resolve_asset_graph().get(dg.AssetKey("total"))
     assert total.group_name == "own"
-    assert total.assets_def.op.tags == {"nodes": "1"}
+    assert total.assets_def.op.tags == {"dagster/priority": "-1", "nodes": "1"}
     assert total.assets_def.op.pool is None
     assert job.execute_in_process().success
     assert run_assets(definitions, dg.AssetKey("total")).success
