@@ -21,6 +21,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 REPOSITORY = Path(__file__).parent
 DEMO_HOME = ".dagster-demo"  # the Dagster instance of a demo, which also marks its folder
 PARALLEL = ("--numprocesses=auto", "--dist=loadgroup")
+FILES_APART = ("--numprocesses=auto", "--dist=loadfile")  # each file has servers of its own
 # The tests that tell most, in the minutes that a newcomer gives them
 QUICK = [
     "tests/doors",
@@ -98,13 +99,13 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def mlflow(session: nox.Session) -> None:
     """Run the tests with kedro-mlflow, kedro-viz and Ibis, which no other is to find installed."""
-    run_apart(session, "mlflow", "tests/integration")
+    run_apart(session, "mlflow", "tests/integration", *FILES_APART)
 
 
 @nox.session
 def executors(session: nox.Session) -> None:
     """Run the tests on Dask, Celery, Docker and Kubernetes, whose packages are optional."""
-    run_apart(session, "executors", "tests/executors")
+    run_apart(session, "executors", "tests/executors", *FILES_APART)
 
 
 @nox.session
@@ -119,11 +120,11 @@ def browser(session: nox.Session) -> None:
     run_apart(session, "browser", "tests/browser")
 
 
-def run_apart(session: nox.Session, group: str, folder: str) -> None:
+def run_apart(session: nox.Session, group: str, folder: str, *options: str) -> None:
     """Run the tests of a folder with a dependency group that no other test is to find."""
     install_groups(session, group)
     session.env.update(fast_processes())
-    session.run("pytest", "--durations=5", folder, *session.posargs)
+    session.run("pytest", "--durations=5", *options, folder, *session.posargs)
 
 
 @nox.session(venv_backend="uv")
