@@ -96,7 +96,7 @@ def _run_forked(
 ) -> subprocess.CompletedProcess[str]:
     request = json.dumps({"command": command, "cwd": str(cwd), "env": dict(env)}).encode()
     (output, to_output), (errors, to_errors) = os.pipe(), os.pipe()
-    answers, answering = socket.socketpair()
+    answers, answering = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # two messages
     requests, _ = _server()
     socket.send_fds(requests, [request], [to_output, to_errors, answering.fileno()])
     answering.close()
