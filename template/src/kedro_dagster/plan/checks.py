@@ -16,8 +16,8 @@ from ..read.dagster_yml import AfterOptions, KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .executors import EXECUTORS, executors_used, find_executor
-from .model import Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
-from .partitions import check_mapping
+from .model import AssetStepPlan, Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
+from .partitions import check_mapping, mapping_of_asset
 
 
 def check_mappings(
@@ -55,6 +55,29 @@ def check_mappings(
         except ValueError as error:
             variant = datasets[name].variants[0]
             mistakes.add_in_catalog((variant, "partition_mappings"), str(error))
+
+
+def check_asset_steps(
+    steps: Iterable[AssetStepPlan], datasets: Datasets, mistakes: Mistakes
+) -> None:
+    """Look for assets of one step that are made from another one by different mappings."""
+    for step in (one for one in steps if len(one.upstream) > 1):
+        found: dict[str, tuple[str, dg.PartitionMapping]] = {}
+        for name, sources in step.upstream.items():
+            target = datasets[name].partitioning
+            for source, partitioning in partitioned_in(sources, datasets).items():
+                mapping = mapping_of_asset(partitioning, target, name, wholly=step.takes_all)
+                if mapping is None:
+                    continue
+                other, first = found.setdefault(source, (name, mapping))
+                if mapping != first:
+                    place = (datasets[source].variants[0], "partition_mappings", name)
+                    message = f"{other!r} is made in the same step, and Dagster takes one mapping"
+                    advice = (
+                        "for all assets of a step. Give both the same one, or let two nodes make "
+                        "them, between which nothing passes in memory."
+                    )
+                    mistakes.add_in_catalog(place, f"{message} {advice}")
 
 
 def check_after(
