@@ -169,6 +169,13 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
             "jobs: {all: {pipeline: {pipeline_name: '${nope}'}}}",
             "jobs.all.pipeline.pipeline_name: Interpolation key 'nope' not found",
         ),
+        (
+            "true\n",
+            (
+                "its top level must have the keys 'requires_helper', 'one_writer', 'dev', "
+                "'executors', 'assets', 'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
+            ),
+        ),
         # Keys
         (f"job: {{}}\n{JOB}", "job: unknown key. Did you mean 'jobs'?"),
         (f"dev: {{prot: 3000}}\n{JOB}", "dev.prot: unknown key. Did you mean 'port'?"),
@@ -523,6 +530,18 @@ def test_a_mistake_in_dagster_yml_is_told_with_its_place_and_the_remedy(
 ) -> None:
     write(project, "conf/base/dagster.yml", yaml)
     assert mistakes(project) == [f"conf/base/dagster.yml: {mistake}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [("${oc", "jobs.all.description: "), ("\x01", "unacceptable character #x0001: ")],
+)
+def test_a_text_that_no_parser_takes_is_told(project: Project, text: str, mistake: str) -> None:
+    yaml = f"jobs: {{all: {{pipeline: {{}}, description: '{text}'}}}}"
+    write(project, "conf/base/dagster.yml", yaml)
+    (found,) = mistakes(project)
+    assert found.startswith(f"conf/base/dagster.yml: {mistake}")
+    assert "\n" not in found
 
 
 def test_all_mistakes_come_at_once(project: Project) -> None:
