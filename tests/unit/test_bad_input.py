@@ -208,6 +208,22 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
             "schedules.night.cron_schedule: this key is required.",
         ),
         ("jobs: [all]", "jobs: ['all'] is not valid here. Write keys with values."),
+        (
+            "jobs: {all: {pipeline: {}, tags: [x]}}",
+            "jobs.all.tags: ['x'] is not valid here. Write keys with values.",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, schedule: [x]}}",
+            (
+                "jobs.all.schedule: ['x'] is not valid here. Write keys with values: "
+                "'cron_schedule', 'execution_timezone', 'description', 'metadata', "
+                "'default_status', 'runtime_params'."
+            ),
+        ),
+        (
+            "jobs: {schedule: {pipeline: {}, schedul: {}}}",
+            "jobs.schedule.schedul: unknown key. Did you mean 'schedule'?",
+        ),
         # Values
         (
             "dev: {log_level: loud}",

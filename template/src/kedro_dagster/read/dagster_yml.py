@@ -20,9 +20,6 @@ from pydantic_core import PydanticKnownError
 
 from . import values
 
-OPTION_SECTIONS = ("dev", "assets")
-"""The sections whose keys are options; those of any other are names of the user's choosing."""
-
 MULTIPROCESS = ("multiprocess", "multiprocess_executor")
 """The names of the executor that has workers."""
 
