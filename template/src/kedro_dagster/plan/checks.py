@@ -201,14 +201,14 @@ def _check_handler(
     factory = "()" if "()" in handler else "class"
     try:
         logging.config.BaseConfigurator({}).resolve(str(handler.get(factory, "")))
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001  # an import of a user's module
         message = f"{handler.get(factory)!r} cannot be imported: {error.__cause__ or error}."
         mistakes.add((*path, factory), f"{message} Write one like 'logging.StreamHandler'.")
     formatter = handler.get("formatter")
     if formatter is not None and formatter not in options.formatters:
         message = f"{formatter!r} is not defined in 'formatters'."
         mistakes.add((*path, "formatter"), message, formatter, options.formatters)
-    for name in handler.get("filters", ()):
+    for name in handler.get("filters") or ():
         if name not in options.filters:
             message = f"{name!r} is not defined in 'filters'."
             mistakes.add((*path, "filters"), message, name, options.filters)

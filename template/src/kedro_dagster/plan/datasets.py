@@ -19,6 +19,7 @@ from ..read.dagster_yml import AssetsOptions
 from ..read.mistakes import Mistakes
 from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
+from ..read.registry import describe_cause
 from .asset_words import read_words
 from .kinds import address_of, kinds_of
 from .lineage import Lineage, is_group_name
@@ -157,6 +158,8 @@ def _kind_of_type(type_name: str) -> DatasetKind | str | None:
         dataset_class, _ = parse_dataset_definition({"type": type_name})
     except DatasetError as error:
         return str(error).splitlines()[0].rstrip(":")
+    except Exception as error:  # noqa: BLE001  # an import of a user's module
+        return describe_cause(error)
     if issubclass(dataset_class, CachedDataset):
         return None
     if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)) or dataset_class._EPHEMERAL:

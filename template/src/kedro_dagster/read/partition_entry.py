@@ -139,7 +139,7 @@ def _build(config: Any, where: KeyPath, *bases: type) -> Any:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module or "dagster"), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise BadValueError((*where, "type"), f"there is no class {path!r} ({error}).") from error
     if not (isinstance(found, type) and issubclass(found, bases)):
         kinds = " or ".join(base.__name__ for base in bases)
