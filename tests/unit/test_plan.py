@@ -466,18 +466,26 @@ def test_a_schedule_is_called_the_same_whatever_other_jobs_have_it() -> None:
     assert len(set(names(["b_c", "c"], {"a": "b_c", "a_b": "c"}).values())) == 2
 
 
-def test_a_sensor_that_is_called_as_the_schedule_of_a_job_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("a_schedule", "the schedule of job 'a'"),
+        ("kedro_on_pipeline_error", "the sensor that calls hooks for runs that were killed"),
+    ],
+)
+def test_a_sensor_that_is_called_as_another_or_as_a_schedule_is_refused(
+    name: str, owner: str
+) -> None:
     config, _ = parse_config(
         {
             "jobs": {"a": {"pipeline": {}, "schedule": {"cron_schedule": "@daily"}}},
-            "sensors": {"a_schedule": {"dataset": "files", "job": "a"}},
+            "sensors": {name: {"dataset": "files", "job": "a"}},
         }
     )
     with pytest.raises(DagsterConfigError) as caught:
         make_plan(project_of({"__default__": Pipeline(CHAIN)}, config))
-    message = "the schedule of job 'a' has this name. Choose another one."
-    (mistake,) = [one for one in caught.value.mistakes if one.path == ("sensors", "a_schedule")]
-    assert mistake.message == message
+    (mistake,) = [one for one in caught.value.mistakes if one.path == ("sensors", name)]
+    assert mistake.message == f"{owner} has this name. Choose another one."
 
 
 def test_asset_steps_of_nodes_of_one_name_stay_apart_whatever_their_order() -> None:

@@ -17,6 +17,7 @@ from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .executors import EXECUTORS, executors_used, find_executor
 from .model import AssetStepPlan, Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
+from .names import FAILURE_SENSOR
 from .partitions import check_mapping, mapping_of_asset
 
 
@@ -124,7 +125,8 @@ def check_sensors(
         for name, partitioning in partitioned_in(datasets, datasets).items()
         if isinstance(partitioning.definition, dg.DynamicPartitionsDefinition)
     }
-    taken = {
+    taken = {FAILURE_SENSOR: "sensor that calls hooks for runs that were killed"}
+    taken |= {
         one.schedule.name: f"schedule of job {one.name!r}" for one in jobs.values() if one.schedule
     }
     taken |= {one.after.name: f"sensor of job {one.name!r}" for one in jobs.values() if one.after}
