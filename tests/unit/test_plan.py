@@ -12,6 +12,7 @@ import yaml
 from kedro.io import CatalogConfigResolver, DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
+from kedro_datasets.json import JSONDataset
 
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.make import make_plan
@@ -523,6 +524,12 @@ def test_factories_say_what_a_dataset_is() -> None:
     catalog = {"{name}_file": {"type": FILE, "filepath": "{name}"}, "m": {"type": "MemoryDataset"}}
     datasets = plan_of([node(two, "m", ["a_file", "b"])], catalog=catalog).datasets
     assert {name for name, dataset in datasets.items() if dataset.persisted} == {"a_file"}
+
+
+def test_a_class_that_a_resolver_gives_is_called_by_its_path() -> None:
+    catalog = {"raw": {"type": JSONDataset, "filepath": "raw"}}
+    raw = plan_of([node(same, "raw", "out")], catalog=catalog).datasets["raw"]
+    assert (raw.persisted, raw.type) == (True, "kedro_datasets.json.json_dataset.JSONDataset")
 
 
 @pytest.mark.parametrize(("wraps", "persisted"), [(FILE, True), ("MemoryDataset", False)])

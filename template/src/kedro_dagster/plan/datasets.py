@@ -21,7 +21,7 @@ from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
 from ..read.registry import describe_cause
 from .asset_words import read_words
-from .kinds import address_of, kinds_of
+from .kinds import address_of, kinds_of, type_of
 from .lineage import Lineage, is_group_name
 from .model import DatasetKind, DatasetPlan, is_parameter
 from .names import identifier
@@ -111,7 +111,7 @@ def _plan_dataset(
         identifier=identifier(name),
         kind=kind,
         variants=tuple(variants),
-        type=str(entry.get("type")),
+        type=type_of(entry),
         versioned=bool(entry.get("versioned")),
         metadata=metadata if isinstance(metadata, Mapping) else {},
         partitioning=partitioning,
@@ -138,12 +138,10 @@ def _metadata_mistakes(metadata: Any) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _kind(entry: Mapping[str, Any], kind_of: KindOfType) -> DatasetKind:
-    name = entry.get("type")
-    if name is None:
+    if entry.get("type") is None:
         raise BadValueError(("type",), "this key is required.")
-    if isinstance(name, type):
-        name = f"{name.__module__}.{name.__qualname__}"
-    kind = kind_of(str(name))
+    name = type_of(entry)
+    kind = kind_of(name)
     if kind is None:  # a CachedDataset is what it wraps
         wrapped = entry.get("dataset")
         return _kind(wrapped if isinstance(wrapped, dict) else {"type": wrapped}, kind_of)
