@@ -84,9 +84,7 @@ def slow(session: nox.Session) -> None:
     """Run the tests that `tests` leaves out, for which its packages are enough."""
     install_groups(session, "test")
     session.env.update(fast_processes())
-    # One server serves all of tests/live, and its runs take all cores: not in several workers.
-    run_tests(session, "tests/live")
-    apart = ("browser", "live", "integration", "executors", "production")
+    apart = ("browser", "integration", "executors", "production")
     ignored = (*(f"tests/{name}" for name in apart), *QUICK)
     run_tests(session, *PARALLEL, *(f"--ignore={path}" for path in ignored), *session.posargs)
 

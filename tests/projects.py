@@ -43,6 +43,12 @@ from kedro_dagster.cli import cli, run
 __all__ = ["cli", "run"]
 '''
 
+DAGSTER_YAML = """\
+telemetry: {enabled: false}
+# Dagster's own loses now and then what a step prints last (its issue 23336).
+compute_logs: {module: kedro_dagster.compute_logs, class: KedroComputeLogManager}
+"""
+
 HOOK_SETTINGS = """\
 from {package}.hooks import ProjectHooks
 
@@ -130,7 +136,7 @@ class Project:
         self.dagster_home.mkdir(exist_ok=True)
         settings = self.dagster_home / "dagster.yaml"
         if not settings.exists():
-            settings.write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+            settings.write_text(DAGSTER_YAML, encoding="utf-8")
 
 
 def make_project(

@@ -10,7 +10,7 @@ from functools import cache
 import dagster as dg
 import pytest
 
-from projects import Project, make_project
+from projects import DAGSTER_YAML, Project, make_project
 
 pytestmark = pytest.mark.slow
 
@@ -64,10 +64,7 @@ EXECUTORS = {
     "spawned": {"multiprocess": {"max_concurrent": 2, "start_method": {"spawn": {}}}},
     "one": {"in_process": {}},
 }
-OURS = """
-telemetry: {enabled: false}
-compute_logs: {module: kedro_dagster.compute_logs, class: KedroComputeLogManager}
-"""
+DAGSTER_S = "telemetry: {enabled: false}"
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +90,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Project:
 class Ran:
     """A run of a job, and what is left of it."""
 
-    def __init__(self, project: Project, job: str, config: str | None) -> None:
+    def __init__(self, project: Project, job: str, config: str) -> None:
         self.project = project
-        if config:
-            project.dagster_home.mkdir()
-            (project.dagster_home / "dagster.yaml").write_text(config)
+        project.dagster_home.mkdir()
+        (project.dagster_home / "dagster.yaml").write_text(config)
         self.process: subprocess.CompletedProcess[str] = project.execute(
             job, check=False, PYTHONUNBUFFERED=""
         )
@@ -130,7 +126,7 @@ def said(text: str) -> str:
 @pytest.fixture(scope="module")
 def ran(rendered: Project, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
     @cache
-    def run(job: str, config: str | None = OURS) -> Ran:
+    def run(job: str, config: str = DAGSTER_YAML) -> Ran:
         return Ran(rendered.copy(tmp_path_factory.mktemp("run") / "shop"), job, config)
 
     return run
@@ -143,7 +139,7 @@ def test_each_step_has_the_log_that_dagster_s_manager_gives_it(
     ours = ran(job)
     assert ours.process.returncode == 0, ours.process.stderr
     if job == "workers":
-        assert ours.logs() == ran(job, None).logs()
+        assert ours.logs() == ran(job, DAGSTER_S).logs()
     if job == "one":  # one capture for all of them
         ((out, err),) = ours.logs().values()
         assert (out.count("said by n_"), err.count("said in complaint by n_")) == (3, 3)
@@ -166,7 +162,7 @@ def test_the_terminal_shows_each_line_once_where_it_belongs(
 
 @pytest.mark.parametrize("job", EXECUTORS)
 def test_no_process_stands_beside_a_step(ran: Callable[..., Ran], job: str) -> None:
-    assert "tail" in ran("workers", None).helpers()
+    assert "tail" in ran("workers", DAGSTER_S).helpers()
     assert "tail" not in ran(job).helpers()
     assert ("kedro-terminal" in ran(job).helpers()) == (job != "workers")  # whose nodes may fork
 
