@@ -18,7 +18,6 @@ from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.make import make_plan
 from kedro_dagster.plan.model import JobPlan, ProjectPlan, StepPlan
 from kedro_dagster.plan.side_effects import nodes_in_no_asset
-from kedro_dagster.plan.starts import SchedulePlan
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
 from kedro_dagster.read.project import KedroProject
@@ -111,9 +110,8 @@ def test_a_plan_says_all_that_is_rendered_and_run() -> None:
     assert not hasattr(plan.project, "config")
     named, in_place = plan.jobs["named"], plan.jobs["in_place"]
     assert (named.executor, in_place.executor) == (config.executors["two"], None)
-    assert named.schedule == SchedulePlan("named_schedule", config.schedules["nightly"])
-    assert in_place.schedule is not None
-    assert in_place.schedule.name == "in_place_schedule"
+    assert named.schedule == config.schedules["nightly"]
+    assert in_place.schedule == config.jobs["in_place"].schedule
     assert {name: one.level for name, one in named.loggers.items()} == {
         "brief": "ERROR",
         "logger_1": "DEBUG",
@@ -448,23 +446,6 @@ def test_a_job_does_not_change_the_names_of_another() -> None:
     assert names("one", "two") == {"one": ["make", "other"], "two": ["make"]}
     assert names("one", "other")["one"] == ["make", "other"]
     assert names("make", "two")["two"] == ["make"]
-
-
-def test_a_schedule_is_called_the_same_whatever_other_jobs_have_it() -> None:
-    def names(schedules: list[str], jobs: Mapping[str, str]) -> dict[str, str]:
-        raw = {
-            "schedules": {name: {"cron_schedule": "@daily"} for name in schedules},
-            "jobs": {job: {"pipeline": {}, "schedule": name} for job, name in jobs.items()},
-        }
-        config, _ = parse_config(raw)
-        pipelines = {"__default__": Pipeline([node(same, "raw", "a", name="make")])}
-        plan = make_plan(project_of(pipelines, config))
-        return {job: one.schedule.name for job, one in plan.jobs.items() if one.schedule}
-
-    alone = names(["daily"], {"b": "daily"})
-    assert names(["daily"], {"a": "daily", "b": "daily", "c": "daily"})["b"] == alone["b"]
-    assert names(["b", "a_schedule"], {"a": "b", "b": "a_schedule"})["b"] == alone["b"]
-    assert len(set(names(["b_c", "c"], {"a": "b_c", "a_b": "c"}).values())) == 2
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import dagster as dg
 from kedro.pipeline.node import Node
 
 from ..errors import KeyPath
-from ..read.dagster_yml import AfterOptions, KedroDagsterConfig, LoggerOptions
+from ..read.dagster_yml import KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .executors import EXECUTORS, executors_used, find_executor
 from .model import AssetStepPlan, Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
-from .names import FAILURE_SENSOR
+from .names import FAILURE_SENSOR, schedule_name, sensor_name
 from .partitions import check_mapping, mapping_of_asset
 
 
@@ -86,7 +86,7 @@ def check_after(
 ) -> None:
     """Look for jobs that start after one that is not there, after each other, or for no key."""
     own = {
-        name: [one.job for one in map(AfterOptions.of, given.after) if not one.location]
+        name: [one.job for one in given.starts_after if not one.location]
         for name, given in config.jobs.items()
     }
     known = {*own, *config.preset_jobs}
@@ -127,9 +127,9 @@ def check_sensors(
     }
     taken = {FAILURE_SENSOR: "sensor that calls hooks for runs that were killed"}
     taken |= {
-        one.schedule.name: f"schedule of job {one.name!r}" for one in jobs.values() if one.schedule
+        schedule_name(name): f"schedule of job {name!r}" for name in jobs if jobs[name].schedule
     }
-    taken |= {one.after.name: f"sensor of job {one.name!r}" for one in jobs.values() if one.after}
+    taken |= {sensor_name(name): f"sensor of job {name!r}" for name in jobs if jobs[name].after}
     for name, options in project.config.sensors.items():
         place, job = ("sensors", name), jobs.get(options.job)
         if name in taken:

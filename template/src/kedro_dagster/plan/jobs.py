@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from kedro.pipeline import Pipeline
@@ -13,12 +13,10 @@ from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .asset_jobs import assets_of, check_assets, check_drivers, with_assets
 from .executors import find_executor
-from .model import AssetStepPlan, JobPlan, Nodes, StepPlan
-from .names import ONE_RUN_TAG, schedule_name
+from .model import AssetStepPlan, JobPlan, Nodes, PresetPlan, StepPlan
+from .names import ONE_RUN_TAG
 from .partitions import job_partitioning
-from .presets import preset_job
 from .runners import NOT_FOR_PARTITIONS, check_runner
-from .starts import SchedulePlan, after_of
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 Groups: TypeAlias = Sequence[tuple[str, Nodes]]
@@ -57,8 +55,14 @@ class JobPlanner:
                 continue
             jobs[name] = self._let_make_assets(job) if options.target == "assets" else job
             for preset, given in options.presets.items():
-                schedule = _schedule_of(config, f"{name}_{preset}", given.schedule)
-                made = preset_job(jobs[name], preset, given, schedule)
+                made = replace(
+                    jobs[name],
+                    name=f"{name}_{preset}",
+                    description=given.description,
+                    schedule=_schedule_of(config, given.schedule),
+                    after=(),
+                    preset=PresetPlan(name, preset, given.run_options),
+                )
                 jobs.setdefault(made.name, made)
         return jobs
 
@@ -97,8 +101,8 @@ class JobPlanner:
             executor=executor[1] if executor else None,
             runner=options.runner,
             only_missing_outputs=options.only_missing_outputs,
-            schedule=_schedule_of(config, name, options.schedule),
-            after=after_of(name, options),
+            schedule=_schedule_of(config, options.schedule),
+            after=options.starts_after,
             loggers=_loggers_of(config, options),
             description=options.description,
             tags={**options.tags, **_queue_tag(name, options)},
@@ -131,10 +135,9 @@ def _queue_tag(job: str, options: JobOptions) -> Mapping[str, str]:
 
 
 def _schedule_of(
-    config: KedroDagsterConfig, job: str, schedule: str | ScheduleOptions | None
-) -> SchedulePlan | None:
-    options = config.schedules.get(schedule) if isinstance(schedule, str) else schedule
-    return SchedulePlan(schedule_name(job), options) if options else None
+    config: KedroDagsterConfig, schedule: str | ScheduleOptions | None
+) -> ScheduleOptions | None:
+    return config.schedules.get(schedule) if isinstance(schedule, str) else schedule
 
 
 def _loggers_of(config: KedroDagsterConfig, options: JobOptions) -> Mapping[str, LoggerOptions]:

@@ -22,7 +22,6 @@ from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
 from ..read.step_words import StepWords
-from .starts import AfterPlan, PresetPlan, SchedulePlan
 from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
@@ -147,6 +146,15 @@ class StepPlan:
 
 
 @dataclass(frozen=True)
+class PresetPlan:
+    """Of which job another one is a preset, and what the config of its runs has."""
+
+    job: str
+    name: str
+    run_options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class JobPlan:
     """A job: the steps of a filtered pipeline, or those that make assets.
 
@@ -163,7 +171,7 @@ class JobPlan:
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         only_missing_outputs: Whether its runs make what is missing only, as ``kedro run`` can.
         schedule: When it runs by itself.
-        after: After which other jobs it starts by itself.
+        after: The other jobs after which it starts by itself.
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
@@ -184,8 +192,8 @@ class JobPlan:
     executor: dagster_yml.ExecutorOptions | None = None
     runner: dagster_yml.RunnerOptions | None = None
     only_missing_outputs: bool = False
-    schedule: SchedulePlan | None = None
-    after: AfterPlan | None = None
+    schedule: dagster_yml.ScheduleOptions | None = None
+    after: tuple[dagster_yml.AfterOptions, ...] = ()
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)

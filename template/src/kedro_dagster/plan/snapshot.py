@@ -12,6 +12,7 @@ from kedro import __version__ as kedro_version
 from kedro.pipeline.node import Node
 
 from .model import AssetStepPlan, DatasetPlan, JobPlan, ProjectPlan, StepPlan
+from .names import schedule_name
 from .preflight import preflight
 from .side_effects import nodes_in_no_asset
 
@@ -59,8 +60,8 @@ def _job(job: JobPlan) -> dict[str, Any]:
         "outputs": sorted(job.pipeline.outputs()),
         "executor": job.executor.kind if job.executor else None,
         "runner": job.runner.type if job.runner else None,
-        "schedule": job.schedule.name if job.schedule else None,
-        "after": [one.model_dump() for one in job.after.jobs] if job.after else [],
+        "schedule": schedule_name(job.name) if job.schedule else None,
+        "after": [one.model_dump() for one in job.after],
         "one_partition_a_run": job.partitioning is not None,
         "groups": [
             {**_group(step), "dependencies": [one.name for one in _sources(job, step)]}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ..plan.model import JobPlan, ProjectPlan
-from ..plan.starts import AfterPlan
+from ..plan.names import sensor_name
 from ..read.dagster_yml import AfterOptions
 from ..run.turns import describe_busy, free_turns
 
@@ -31,20 +31,20 @@ def job_sensor(
     Dagster calls it for each run of these that succeeds. What it does depends on what is stored,
     not on that run alone: so of two that end at the same time, one starts the job.
     """
-    assert job.after is not None
-    after = job.after
 
     @dg.run_status_sensor(
         dg.DagsterRunStatus.SUCCESS,
-        name=after.name,
+        name=sensor_name(job.name),
         monitored_jobs=[
             dg.JobSelector(location_name=one.location, job_name=one.job)
             if one.location
             else jobs[one.job]
-            for one in after.jobs
+            for one in job.after
         ],
         request_job=jobs[job.name],
-        description=f"Starts {job.name} when each of these has succeeded: {after}.",
+        description=(
+            f"Starts {job.name} when each of these has succeeded: {', '.join(map(str, job.after))}."
+        ),
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def sensor(
@@ -53,7 +53,7 @@ def job_sensor(
         free = free_turns(plan, context.instance, job)
         if free == 0:
             return dg.SkipReason(f"{describe_busy(job)}.")
-        stored = _Stored(job.name, after, context.instance, context.dagster_run)
+        stored = _Stored(job.name, job.after, context.instance, context.dagster_run)
         if job.partitioning is None:
             return stored.requests([None])[:free] or stored.waits(None)
         key = context.partition_key
@@ -77,7 +77,7 @@ class _Stored:
     """
 
     name: str
-    after: AfterPlan
+    after: tuple[AfterOptions, ...]
     instance: dg.DagsterInstance
     ended: dg.DagsterRun
 
@@ -96,7 +96,7 @@ class _Stored:
         missing = [one for one, run in self._successes(key).items() if run is None]
         if any(one.job == self.ended.job_name for one in missing):
             return None  # a reason would end the tick, with other runs still to be seen
-        jobs = AfterPlan("", tuple(missing))
+        jobs = ", ".join(map(str, missing))
         return dg.SkipReason(f"Since the last run of {self.name!r}, none succeeded of: {jobs}.")
 
     def later_keys(self) -> list[str]:
@@ -118,7 +118,7 @@ class _Stored:
         here = AfterOptions(job=self.name)
         last = next((one.create_timestamp for one in own if self._is_of(here, one)), None)
         found = {}
-        for one in self.after.jobs:
+        for one in self.after:
             runs = self._runs(one.job, key, success=True, since=last)
             found[one] = next(
                 (
@@ -152,7 +152,7 @@ class _Stored:
         location, ended = _location(record.dagster_run), _location(self.ended)
         if job.location:
             return location == job.location
-        others = {one.location for one in self.after.jobs if one.location}
+        others = {one.location for one in self.after if one.location}
         return location not in others if ended in others else location == ended
 
 
