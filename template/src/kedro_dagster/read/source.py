@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 from kedro.framework.context import KedroContext
 from kedro.pipeline import Pipeline
@@ -22,7 +23,7 @@ from ..doors import kedro as kedro_door
 from ..doors.dagster import hand_to_runs, handed_over, has_runs_to_come
 from ..errors import PipelineLoadError
 from .registry import failed_import, load_pipelines
-from .repository import Repository, find_repository
+from .repository import find_repository
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,14 @@ class ProjectSource:
 
     def url_of(self, file: Path) -> str | None:
         """Where a file of the project is on the web, if it is."""
-        return self._repository.url_of(file) if self._repository else None
+        if self._repository is None or "site-packages" in file.parts:
+            return None
+        root, url = self._repository
+        inside = file.is_relative_to(root)
+        return f"{url}/{quote(file.relative_to(root).as_posix())}" if inside else None
 
     @cached_property
-    def _repository(self) -> Repository | None:
+    def _repository(self) -> tuple[Path, str] | None:
         return find_repository(self.path)
 
     def call_hooks(self) -> None:
