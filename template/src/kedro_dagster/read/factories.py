@@ -16,7 +16,7 @@ from kedro.io import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 from parse import parse  # type: ignore[import-untyped]
 
-from ..errors import BadValueError, KeyPath, did_you_mean
+from ..errors import BadValueError, KeyPath, did_you_mean, leaves
 
 DEFAULT = "__default__"
 
@@ -78,8 +78,8 @@ def _jobs_of(
         raise BadValueError((), "write a 'pipeline' whose names have its placeholders.")
     texts = list(_binding_texts(options))
     known = {name for _, text in texts for name in _PLACEHOLDER.findall(text)}
-    for path, text in (((), pattern), *_texts(entry)):
-        for name in _PLACEHOLDER.findall(text):
+    for path, text in (((), pattern), *leaves(entry)):
+        for name in _PLACEHOLDER.findall(text) if isinstance(text, str) else ():
             if name not in known:
                 places = f"{', '.join(_BINDING[:-2])} or tags of its pipeline"
                 message = f"{{{name}}} stands for nothing: it is not in {places}."
@@ -146,15 +146,6 @@ def _pipeline_names(entry: Any) -> list[str]:
 def _listed(value: Any) -> list[str]:
     values: Iterable[Any] = value if isinstance(value, list) else [value]
     return [str(one) for one in values if one is not None]
-
-
-def _texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(value, (Mapping, list)):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, inner in items:
-            yield from _texts(inner, (*path, str(key)))
-    elif isinstance(value, str):
-        yield path, value
 
 
 def _filled(text: str, bound: Bound) -> str:
