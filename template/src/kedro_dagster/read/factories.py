@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -30,15 +29,6 @@ _PLACEHOLDER = re.compile(r"\{(\w+)[^{}]*\}")
 Bound = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class MadeJobs:
-    """What factories have given: entries of ``jobs``, and the pattern that each of them is of."""
-
-    content: Mapping[str, Any]
-    patterns: Mapping[str, str]
-    mistakes: tuple[tuple[KeyPath, str], ...]
-
-
 def factories_in(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The job factories in the content of ``dagster.yml``."""
     jobs = raw.get("jobs")
@@ -54,8 +44,11 @@ def pipelines_of_factories(factories: Mapping[str, Any]) -> set[str]:
 
 def make_jobs(
     raw: Mapping[str, Any], factories: Mapping[str, Any], pipelines: Mapping[str, Pipeline]
-) -> MadeJobs:
-    """Add to ``dagster.yml`` the jobs that its factories give; a job that is there by name wins."""
+) -> tuple[dict[str, Any], dict[str, str], list[tuple[KeyPath, str]]]:
+    """Add to ``dagster.yml`` the jobs that its factories give; a job that is there by name wins.
+
+    Give its content, the pattern of each job that a factory gives, and what is wrong in factories.
+    """
     named = {str(name): entry for name, entry in raw["jobs"].items() if name not in factories}
     made, patterns = dict[str, Any](), dict[str, str]()
     mistakes: list[tuple[KeyPath, str]] = []
@@ -67,7 +60,7 @@ def make_jobs(
                     made[name], patterns[name] = job, pattern
         except BadValueError as error:
             mistakes.append((("jobs", pattern, *error.path), error.message))
-    return MadeJobs({**raw, "jobs": {**named, **made}}, patterns, tuple(mistakes))
+    return {**raw, "jobs": {**named, **made}}, patterns, mistakes
 
 
 def _jobs_of(

@@ -106,10 +106,9 @@ def read_project(
     if not wanted <= pipelines.keys():
         pipelines, import_failures = load_pipelines(package, wanted, source.call_hooks)
     if factories:
-        made = make_jobs(raw_config, factories, pipelines)
-        config, mistakes = parse_config(made.content)
-        mistakes += made.mistakes
-        patterns.update(made.patterns)
+        content, patterns, of_factories = make_jobs(raw_config, factories, pipelines)
+        config, mistakes = parse_config(content)
+        mistakes += of_factories
     asked = add_job_asked_for(config)
     # A job that the command line changes is not as its pattern has it
     patterns = {
