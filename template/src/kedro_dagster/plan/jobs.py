@@ -11,11 +11,11 @@ from kedro.pipeline import Pipeline
 from ..read.dagster_yml import JobOptions, KedroDagsterConfig, LoggerOptions, ScheduleOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
-from .asset_jobs import assets_of, check_assets, check_drivers, with_assets
+from .asset_jobs import assets_of, check_assets, with_assets
 from .executors import find_executor
 from .model import AssetStepPlan, JobPlan, Nodes, PresetPlan, StepPlan
 from .names import ONE_RUN_TAG
-from .partitions import job_partitioning
+from .partitions import driving_dataset, job_partitioning
 from .runners import NOT_FOR_PARTITIONS, check_runner
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
@@ -81,8 +81,9 @@ class JobPlanner:
             if options.target == "ops":
                 partitioning, fans_out = job_partitioning(options, pipeline, datasets, whole)
                 steps = self.steps.job_steps(name, groups, fans_out, whole)
-            else:  # its steps are those of its assets
-                check_drivers(pipeline, datasets, whole)
+            for node in pipeline.nodes if options.target == "assets" else ():
+                if node.name not in whole:  # a node that writes other partitions is refused
+                    driving_dataset(node, datasets)
         except ValueError as error:
             self.mistakes.add(("jobs", name, "pipeline"), str(error))
             return None
@@ -90,6 +91,7 @@ class JobPlanner:
             self.mistakes.add(("jobs", name, "only_missing_outputs"), NOT_FOR_PARTITIONS)
         check_runner(name, options, pipeline, datasets, self.mistakes)
         executor = find_executor(config, ("jobs", name, "executor"), options.executor)
+        waits = options.max_concurrent_runs == 1 and options.when_busy == "queue"
         return JobPlan(
             name=name,
             options=options.pipeline,
@@ -105,7 +107,7 @@ class JobPlanner:
             after=options.starts_after,
             loggers=_loggers_of(config, options),
             description=options.description,
-            tags={**options.tags, **_queue_tag(name, options)},
+            tags={**options.tags, **({ONE_RUN_TAG: name} if waits else {})},
             max_concurrent_runs=options.max_concurrent_runs,
             when_busy=options.when_busy,
             pattern=self.project.job_patterns.get(name),
@@ -126,12 +128,6 @@ class JobPlanner:
             by_name = {one.step.name: one for one in self.asset_steps}
             check_assets(job, job.pipeline, by_name, datasets, self.mistakes)
         return job
-
-
-def _queue_tag(job: str, options: JobOptions) -> Mapping[str, str]:
-    """The tag by which Dagster's queue starts one run at a time, where the instance limits it."""
-    waits = options.max_concurrent_runs == 1 and options.when_busy == "queue"
-    return {ONE_RUN_TAG: job} if waits else {}
 
 
 def _schedule_of(

@@ -67,10 +67,10 @@ class DatasetPlan:
     name: str
     identifier: str
     kind: DatasetKind
-    variants: tuple[str, ...]
-    type: str
-    versioned: bool
-    metadata: Mapping[str, Any]
+    variants: tuple[str, ...] = ()
+    type: str = ""
+    versioned: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     partitioning: Partitioning | None = None
     stays: str = ""
     facts: bool = False

@@ -154,7 +154,9 @@ def job_partitioning(
                     "node runs once."
                 )
         return None, True
-    if options.partitions is None and all(one.fans_out for one in involved.values()):
+    definitions = [one.definition for one in involved.values()]
+    plain = all(isinstance(one, dg.StaticPartitionsDefinition) for one in definitions)
+    if options.partitions is None and plain:
         return None, True
     first = next(iter(leaders), "")
     for name, partitioning in leaders.items():

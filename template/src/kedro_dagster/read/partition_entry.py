@@ -38,11 +38,6 @@ class Partitioning:
             return all(Partitioning(dim.partitions_def).is_static for dim in dimensions)
         return isinstance(self.definition, dg.StaticPartitionsDefinition)
 
-    @property
-    def fans_out(self) -> bool:
-        """Whether jobs run all keys at once, unless they are told otherwise."""
-        return isinstance(self.definition, dg.StaticPartitionsDefinition)
-
     def mapping_to(self, name: str) -> dg.PartitionMapping | None:
         """The mapping that is given for a downstream dataset; its own name wins over patterns."""
         if name in self.mappings:
