@@ -163,18 +163,17 @@ def check_references(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
         if not find_executor(config, path, executor)
     ]
     for job, options in config.jobs.items():
+        schedules: dict[KeyPath, Any] = {("schedule",): options.schedule}
+        for preset, given in options.presets.items():
+            schedules["presets", preset, "schedule"] = given.schedule
         references += [
-            (("jobs", job, "schedule"), "schedules", options.schedule, config.schedules),
             *(
-                (
-                    ("jobs", job, "presets", preset, "schedule"),
-                    *("schedules", given.schedule, config.schedules),
-                )
-                for preset, given in options.presets.items()
+                (("jobs", job, *keys), "schedules", schedules[keys], config.schedules)
+                for keys in schedules
             ),
             *(
-                (("jobs", job, "loggers"), "loggers", logger, config.loggers)
-                for logger in options.loggers
+                (("jobs", job, "loggers"), "loggers", one, config.loggers)
+                for one in options.loggers
             ),
         ]
     for path, section, name, defined in references:

@@ -20,7 +20,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..doors import kedro as kedro_door
-from ..doors.dagster import hand_to_runs, handed_over, has_runs_to_come
+from ..doors.dagster import handed_over
 from ..errors import PipelineLoadError
 from .registry import failed_import, load_pipelines
 from .repository import find_repository
@@ -126,12 +126,6 @@ class OutlinedNode(Node):
 
 def _not_imported(*_: Any) -> NoReturn:
     raise RuntimeError("A node of a pipeline that is not imported cannot run.")
-
-
-def send_outlines_to_runs(package_name: str, pipelines: Mapping[str, Pipeline]) -> None:
-    """Give the processes of runs the outlines of pipelines."""
-    if has_runs_to_come():
-        hand_to_runs(f"kedro_dagster/{package_name}", dump(pipelines))
 
 
 def dump(pipelines: Mapping[str, Pipeline]) -> str:
