@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 from kedro.io import CachedDataset, DatasetError, MemoryDataset, SharedMemoryDataset
-from kedro.io.core import parse_dataset_definition
+from kedro.io.core import is_parameter, parse_dataset_definition
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
@@ -23,7 +23,7 @@ from ..read.registry import describe_cause
 from .asset_words import read_words
 from .kinds import address_of, kinds_of, type_of
 from .lineage import Lineage, is_group_name
-from .model import DatasetKind, DatasetPlan, is_parameter
+from .model import DatasetKind, DatasetPlan
 from .names import identifier
 from .validators import CheckPlan, plan_check
 

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 import dagster as dg
+from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -322,11 +323,6 @@ class ProjectPlan:
     @functools.cached_property
     def _transient(self) -> frozenset[str]:
         return frozenset(name for name, one in self.datasets.items() if not one.persisted)
-
-
-def is_parameter(name: str) -> bool:
-    """Whether a node's input is a parameter: ``parameters`` or ``params:...``."""
-    return name == "parameters" or name.startswith("params:")
 
 
 def data_inputs(node: Node) -> Iterator[str]:

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
+from kedro.io.core import is_parameter
 from kedro.pipeline.node import Node
 from pydantic_core import from_json, to_json
 
-from ..plan.model import DatasetPlan, ProjectPlan, is_parameter
+from ..plan.model import DatasetPlan, ProjectPlan
 from ..plan.names import KEDRO_IO_MANAGER
 from ..plan.partitions import mapping_of_asset
 from .source_code import code_references, docstring_of

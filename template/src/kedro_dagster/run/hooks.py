@@ -11,13 +11,14 @@ from typing import Any
 
 import dagster as dg
 from kedro import __version__ as kedro_version
+from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume, with_missing_outputs
 from ..errors import RunConfigError, StepFailedError, while_handled
-from ..plan.model import ProjectPlan, is_parameter, partitioned_in
+from ..plan.model import ProjectPlan, partitioned_in
 from ..plan.preflight import SHOWN
 from ..plan.runners import NOT_FOR_PARTITIONS, is_async, make_runner, runs_in_order
 from ..plan.side_effects import RUN_THEM, nodes_in_no_asset
