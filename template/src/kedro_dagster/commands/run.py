@@ -229,7 +229,7 @@ def _is_default(job: JobPlan) -> bool:
 
 def _bounds(partition: str) -> tuple[str, ...]:
     """A partition key, or the two ends of a range."""
-    return tuple(filter(None, partition.partition("...")[::2]))
+    return tuple(partition.split("...", 1))
 
 
 def _keys_of_fan_out(job: JobPlan | None, name: str, partition: str) -> Any:
@@ -255,7 +255,13 @@ def _keys_between(
         if key not in keys:
             hint = did_you_mean(key, keys[-1000:])
             raise KedroDagsterError(f"--partition: job {name!r} has no partition {key!r}. {hint}")
-    return keys[keys.index(bounds[0]) : keys.index(bounds[-1]) + 1]
+    start, end = bounds[0], bounds[-1]
+    if not (wanted := keys[keys.index(start) : keys.index(end) + 1]):
+        raise KedroDagsterError(
+            f"--partition: job {name!r} has no partition from {start!r} to {end!r}: {end!r} is "
+            "first."
+        )
+    return wanted
 
 
 def _resume(
