@@ -355,6 +355,16 @@ def test_a_deep_check_finds_credentials_that_are_not_there_and_builds_datasets(
     assert "sesame" not in mistake
 
 
+def test_a_deep_check_tells_of_all_mistakes_of_an_entry(project: Project) -> None:
+    (project.path / "conf/deep/catalog.yml").write_text(
+        "other: {type: json.JSONDatset, filepath: data/o.json, credentials: nobody}\n"
+        "third: {type: CachedDatset, dataset: {type: json.JSONDatset, filepath: data/o.json}}\n"
+    )
+    shown = kedro_dagster(project, "check", "--env", "deep", "--deep").stdout
+    places = [line.split(": ")[1] for line in shown.splitlines() if line.startswith("  - ")]
+    assert places == ["other.credentials", "other.type", "third.dataset.type", "third.type"]
+
+
 def test_check_loads_definitions_py(project: Project) -> None:
     file = project.path / "src" / "shop" / "definitions.py"
     file.write_text(file.read_text() + "\nother = dg.Definitions()\n")
