@@ -115,6 +115,12 @@ DAGSTER = """
       by_key: {pipeline: {pipeline_name: parts}, executor: in_process, partitions: per_run}
 """
 
+SALES = """
+    jobs:
+      sales: {target: assets, select: "key:shown"}
+      training: {pipeline: {pipeline_name: flaky}}
+"""
+
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -125,6 +131,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
         catalog=CATALOG,
         parameters={"size": 2},
         dagster=DAGSTER,
+        files={"conf/sales/dagster.yml": SALES},
     )
 
 
@@ -304,6 +311,7 @@ def test_partitions_are_run_by_key_and_by_range(
             ["--resume", "7", "--params", "size=1"],
             "with the options of the run: leave out --params",
         ),
+        (["--resume", "7", "--nodes", "x", "--async"], "run: leave out --nodes, --async.\n"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(
@@ -312,6 +320,7 @@ def test_a_mistake_is_told_before_anything_runs(
     pristine.create_dagster_home()
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("KEDRO_ENV", "")  # the command may set it
     monkeypatch.setenv("DAGSTER_HOME", str(pristine.dagster_home))
     monkeypatch.chdir(pristine.path)
     metadata = bootstrap_project(pristine.path)

@@ -28,7 +28,12 @@ JOB_TAG = "kedro/job"  # of a run whose job is not as dagster.yml has it
 _FIELDS = {"pipelines": "pipeline_names", "namespaces": "node_namespaces"}
 """Options of ``kedro run`` that have another name in ``dagster.yml``."""
 
-_OPTIONS = {"pipeline_names": "pipelines", "node_namespaces": "namespaces", "node_names": "nodes"}
+_OPTIONS = {
+    "pipeline_names": "pipelines",
+    "node_namespaces": "namespaces",
+    "node_names": "nodes",
+    "is_async": "async",
+}
 """And what these are called on the command line."""
 
 _FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
@@ -268,20 +273,9 @@ def _resume(
     instance: dg.DagsterInstance, request: Request, project_path: str, env: str | None
 ) -> bool:
     """Run what is left of a run that has failed, and what was in its memory only."""
-    given = [
-        name
-        for name, value in {
-            **request.options,
-            "partition": request.partition,
-            "preset": request.preset,
-        }.items()
-        if value
-    ]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise KedroDagsterError(
-            f"--resume goes on with the options of the run: leave out {options}."
-        )
+    asked = {**request.options, "partition": request.partition, "preset": request.preset}
+    if given := ", ".join(_as_option(name) for name, value in asked.items() if value):
+        raise KedroDagsterError(f"--resume goes on with the options of the run: leave out {given}.")
     parent = _run_to_resume(instance, request)
     ad_hoc = AdHocJob.from_json(tag) if (tag := parent.tags.get(JOB_TAG)) else None
     if request.executor:
