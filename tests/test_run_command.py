@@ -312,6 +312,10 @@ def test_partitions_are_run_by_key_and_by_range(
             "with the options of the run: leave out --params",
         ),
         (["--resume", "7", "--nodes", "x", "--async"], "run: leave out --nodes, --async.\n"),
+        (
+            ["--env", "sales"],
+            "Say which job: kedro dagster run JOB. The jobs: sales, training.\n",
+        ),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(

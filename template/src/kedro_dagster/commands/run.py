@@ -229,7 +229,8 @@ def _preset_job(plan: ProjectPlan, name: str, preset: str) -> str:
 
 
 def _is_default(job: JobPlan) -> bool:
-    return job.options.names == ["__default__"] and not any(job.options.filters.values())
+    whole = not (job.select or any(job.options.filters.values()))
+    return whole and job.options.names == ["__default__"]
 
 
 def _bounds(partition: str) -> tuple[str, ...]:
