@@ -92,6 +92,18 @@ Nodes in no asset: show
   {RUN_THEM}
 """
 
+OWN_KEYS = """\
+from kedro_dagster import CatalogTranslator, KedroProjectTranslator
+
+
+class OwnKeys(CatalogTranslator):
+    def get_asset_key(self, dataset):
+        return super().get_asset_key(dataset).with_prefix("company")
+
+
+defs = KedroProjectTranslator(catalog_translator=OwnKeys).to_definitions()
+"""
+
 
 DG = "from dagster_dg_cli.cli import main; main()"
 
@@ -268,6 +280,17 @@ def test_plan_as_json_has_the_steps_the_nodes_and_the_datasets(
     assert plan["nodes_in_no_asset"] == ["show"]
     kinds = {name: dataset["kind"] for name, dataset in plan["datasets"].items()}
     assert kinds == {"raw": "persisted", "clean": "transient", "model": "persisted"}
+
+
+def test_plan_as_json_has_the_keys_of_a_translator_of_ones_own(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "shop", raising=False)  # of another test
+    (project.path / "src" / "shop" / "definitions.py").write_text(OWN_KEYS)
+    plan = json.loads(kedro_dagster(project, "plan", "--json").stdout)
+    assert [(one["key"], one["dataset"]) for one in plan["assets"]] == [
+        (["company", "model"], "model")
+    ]
 
 
 @pytest.mark.skipif(KEDRO < (1, 4), reason="this Kedro has no inspection snapshot")

@@ -186,16 +186,16 @@ def plan(
     with _mistakes_told():
         _choose(metadata, env, conf_source)
         check_installed()
-        from .commands.definitions import load_plan  # noqa: PLC0415 - see _translate
+        from .commands.definitions import load_planned  # noqa: PLC0415 - see _translate
         from .plan.describe import describe  # noqa: PLC0415
         from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
         _silence_warnings()
-        planned = load_plan(metadata.package_name)
+        planned = load_planned(metadata.package_name)
     if form == "json":
-        click.echo(json.dumps(snapshot(planned), indent=2), output)
+        click.echo(json.dumps(snapshot(planned.plan, planned.asset_keys), indent=2), output)
     else:
-        text = mermaid(planned.jobs.values()) if form else describe(planned)
+        text = mermaid(planned.plan.jobs.values()) if form else describe(planned.plan)
         click.echo(text, output)
 
 
