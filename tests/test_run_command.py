@@ -131,7 +131,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
         catalog=CATALOG,
         parameters={"size": 2},
         dagster=DAGSTER,
-        files={"conf/sales/dagster.yml": SALES},
+        files={"conf/sales/dagster.yml": SALES, "conf/test/.gitkeep": ""},
     )
 
 
@@ -263,9 +263,15 @@ def test_only_missing_outputs_are_made_as_by_kedro_run(project: Project) -> None
 def test_a_part_of_a_job_has_its_name_and_goes_on_as_a_part(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
-    run(project, "in_one", "--from-nodes", "make", "--to-nodes", "maybe_fail", code=1)
+    options = ("--env", "test")
+    nodes = ("--from-nodes", "make", "--to-nodes", "maybe_fail")
+    shown = run(project, "in_one", *options, *nodes, code=1)
+    (failed,) = instance.get_runs()
+    go_on = f"--resume {failed.run_id} --env test"
+    assert f"To go on with what it has not done: kedro dagster run in_one {go_on}\n" in shown
+    assert f"kedro dagster run {go_on}`" in warnings_of(instance, "in_one")[-1]
     (project.path / "repaired").touch()
-    run(project, "--resume", "--executor", "two")
+    run(project, "--resume", "--executor", "two", *options)
     assert [one.job_name for one in instance.get_runs()] == ["in_one", "in_one"]
     assert saved(project, "end")[-1] == "end"
 

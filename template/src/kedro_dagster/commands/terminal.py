@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from ..run.executor import step_error
+from ..run.progress import how_to_resume
 
 _ENDS = {
     dg.DagsterEventType.STEP_SUCCESS: "done",
@@ -154,7 +155,7 @@ def summary(
     color = "green" if run.is_success else "red"
     yield f"Run {run.run_id} of {run.job_name}: {status} in {seconds:.1f} seconds.", color
     if not run.is_success:
-        command = f"kedro dagster run {run.job_name} --resume {run.run_id}"
+        command = how_to_resume(run.run_id, run.job_name)
         yield f"To go on with what it has not done: {command}", ""
 
 

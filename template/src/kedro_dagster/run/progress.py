@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 import dagster as dg
+
+from ..read.credentials import redact
 
 if TYPE_CHECKING:
     from ..doors.dagster import ExecutionPlan, PlanOrchestrationContext
@@ -53,3 +57,12 @@ def watched(
         # As who cancels a run on a server does first: else, Dagster takes it for a failure
         context.instance.report_run_canceling(context.dagster_run, "Interrupted in the terminal.")
         raise
+
+
+def how_to_resume(run_id: str, job: str | None = None) -> str:
+    """The command that goes on with a run, in the environment of this process."""
+    options = {"--env": "KEDRO_ENV", "--conf-source": "KEDRO_CONF_SOURCE"}
+    given = {option: os.environ.get(name) for option, name in options.items()}
+    said = (word for option, value in given.items() if value for word in (option, value))
+    command = ("kedro", "dagster", "run", *([job] if job else []), "--resume", run_id, *said)
+    return redact(shlex.join(command))
