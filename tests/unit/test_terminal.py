@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import dagster as dg
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from kedro_dagster.commands.terminal import Bars
 from kedro_dagster.run.progress import how_to_resume
+
+
+def test_bars_show_each_attempt_of_a_step() -> None:
+    @dg.op(retry_policy=dg.RetryPolicy(max_retries=1))
+    def flaky(context: dg.OpExecutionContext) -> None:
+        if not context.retry_number:
+            raise RuntimeError
+
+    @dg.job
+    def one() -> None:
+        flaky()
+
+    bars = Bars(progress := Progress(console=Console(file=io.StringIO())))
+    bars.begin(1)
+    shown = []
+    for event in one.execute_in_process().all_events:
+        bars.show(event)
+        texts = [task.description for task in progress.tasks]
+        if texts not in shown[-1:]:
+            shown.append(texts)
+    assert shown == [
+        ["0 of 1 steps done, 0 running"],
+        ["0 of 1 steps done, 1 running", "flaky"],
+        ["0 of 1 steps done, 0 running"],
+        ["0 of 1 steps done, 1 running", "flaky"],
+        ["1 of 1 steps done, 0 running"],
+    ]
 
 
 def test_how_to_resume_names_the_configuration_that_the_run_had_and_no_password(

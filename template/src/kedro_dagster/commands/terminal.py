@@ -21,6 +21,7 @@ from rich.text import Text
 from ..run.executor import step_error
 from ..run.progress import how_to_resume
 
+_STARTS = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
 _ENDS = {
     dg.DagsterEventType.STEP_SUCCESS: "done",
     dg.DagsterEventType.STEP_FAILURE: "failed",
@@ -44,7 +45,7 @@ class Lines:
     def show(self, event: dg.DagsterEvent) -> None:
         """Show what happens."""
         state, step = _ENDS.get(event.event_type), str(event.step_key)
-        if event.event_type is dg.DagsterEventType.STEP_START:
+        if event.event_type in _STARTS:
             self.started(step)
         elif state:
             self.done += state in ("done", "skipped")
