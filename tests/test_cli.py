@@ -293,6 +293,16 @@ def test_plan_as_json_has_the_keys_of_a_translator_of_ones_own(
     ]
 
 
+def test_a_file_to_write_to_is_below_the_folder_of_the_command(
+    project: Project, tmp_path: Path
+) -> None:
+    kedro_dagster(project, "plan", "--output", "plan.txt")  # which goes to the project's folder
+    assert (tmp_path / "plan.txt").read_text() == PLAN
+    os.chdir(tmp_path)
+    assert kedro_dagster(project, "plan", "-e", "broken", "-o", "plan.txt").exit_code == 1
+    assert (tmp_path / "plan.txt").read_text() == PLAN
+
+
 @pytest.mark.skipif(KEDRO < (1, 4), reason="this Kedro has no inspection snapshot")
 def test_plan_as_json_speaks_of_nodes_and_datasets_as_kedro_does(project: Project) -> None:
     from kedro.inspection import get_project_snapshot  # noqa: PLC0415

@@ -13,7 +13,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import click
 from kedro.framework.cli.project import run
@@ -38,6 +39,16 @@ _OPTIONS_OF_KEDRO = {
 }
 """The options that ``kedro dagster run`` has from ``kedro run``, of those that this Kedro knows."""
 
+
+class _OutputFile(click.File):
+    """Opened when it is written, from another folder: a command goes to that of the project."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IO[Any]:
+        return super().convert(value if value == "-" else Path.cwd() / value, param, ctx)
+
+
 _conf_source_option = click.option(
     "--conf-source",
     callback=validate_conf_source,
@@ -46,7 +57,7 @@ _conf_source_option = click.option(
 _output_option = click.option(
     "--output",
     "-o",
-    type=click.File("w", encoding="utf-8"),
+    type=_OutputFile("w", encoding="utf-8"),
     default="-",
     help="A file to write to: Kedro logs to the standard output, too.",
 )
