@@ -1,4 +1,4 @@
-"""What a terminal shows of a run."""
+"""What a terminal shows of a run, and with which one it goes on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from kedro_dagster.commands.run import Request, run_to_resume
 from kedro_dagster.commands.terminal import Bars
 from kedro_dagster.run.progress import how_to_resume
 
@@ -53,3 +54,14 @@ def test_how_to_resume_names_the_configuration_that_the_run_had_and_no_password(
         "kedro dagster run train --resume 1a2b --env prod "
         "--conf-source 'https://<redacted>@shop/my conf.zip'"
     )
+
+
+def test_a_run_is_found_by_its_whole_id_however_old_it_is() -> None:
+    failed = dg.DagsterRunStatus.FAILURE
+    with dg.DagsterInstance.ephemeral() as instance:
+        runs = [dg.DagsterRun(job_name="train", status=failed) for _ in range(1_001)]
+        for run in runs:
+            instance.add_run(run)
+        for wanted in (runs[0], runs[-1]):
+            request = Request(None, None, None, wanted.run_id, None, {})
+            assert run_to_resume(instance, request).run_id == wanted.run_id

@@ -277,7 +277,7 @@ def _resume(
     asked = {**request.options, "partition": request.partition, "preset": request.preset}
     if given := ", ".join(_as_option(name) for name, value in asked.items() if value):
         raise KedroDagsterError(f"--resume goes on with the options of the run: leave out {given}.")
-    parent = _run_to_resume(instance, request)
+    parent = run_to_resume(instance, request)
     ad_hoc = AdHocJob.from_json(tag) if (tag := parent.tags.get(JOB_TAG)) else None
     if request.executor:
         ad_hoc = replace(ad_hoc or AdHocJob(""), name=parent.job_name, executor=request.executor)
@@ -288,10 +288,12 @@ def _resume(
     return execution.run({}, {**kept, **execution.tags()}, parent)
 
 
-def _run_to_resume(instance: dg.DagsterInstance, request: Request) -> dg.DagsterRun:
+def run_to_resume(instance: dg.DagsterInstance, request: Request) -> dg.DagsterRun:
     """Find a run by its id or how that begins, or the last one."""
-    runs = instance.get_runs(dg.RunsFilter(job_name=request.job), limit=1000)
-    found = [run for run in runs if run.run_id.startswith(request.resume or "")]
+    asked = request.resume or ""
+    whole = [asked] if len(asked) == 36 else None  # which finds a run however old it is
+    runs = instance.get_runs(dg.RunsFilter(whole, request.job), limit=1000)
+    found = [run for run in runs if run.run_id.startswith(asked)]
     of_job = f" of job {request.job!r}" if request.job else ""
     if not found:
         begins = f" whose id begins with {request.resume!r}" if request.resume else ""
