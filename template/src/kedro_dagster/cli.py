@@ -170,7 +170,7 @@ def run_job(
         logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
         request = Request(job, partition, executor, resume, preset, options)
         with dg.DagsterInstance.get() as instance:
-            went_well = run_job(instance, request, str(metadata.project_path), env)
+            went_well = run_job(instance, request, str(metadata.project_path))
     sys.exit(not went_well)
 
 
@@ -237,7 +237,7 @@ def check(
         from .commands.check import check as look  # noqa: PLC0415
 
         _silence_warnings()
-        report = look(str(metadata.project_path), env, deep=deep)
+        report = look(str(metadata.project_path), deep=deep)
     if as_json:
         click.echo(json.dumps(report.as_data(), indent=2), output)
     else:

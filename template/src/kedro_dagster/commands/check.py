@@ -51,10 +51,10 @@ class Report:
         return str(DagsterConfigError(self.mistakes))
 
 
-def check(project_path: str, env: str | None, *, deep: bool = False) -> Report:
+def check(project_path: str, *, deep: bool = False) -> Report:
     """Look for mistakes; ``deep`` builds each dataset, with the credentials of this machine."""
     try:
-        translator = KedroProjectTranslator(project_path, env=env)
+        translator = KedroProjectTranslator(project_path)
     except DagsterConfigError as error:
         return Report(error.mistakes)
     except KedroDagsterError as error:

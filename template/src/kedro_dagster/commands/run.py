@@ -18,6 +18,7 @@ from ..plan.names import KEDRO
 from ..plan.presets import merged
 from ..plan.runners import NOT_FOR_PARTITIONS
 from ..read.ad_hoc import AD_HOC, AdHocJob, with_job
+from ..read.dagster_yml import PipelineOptions
 from ..run.progress import watched_by
 from ..run.selection import RunOptions
 from .definitions import load_repository
@@ -36,8 +37,6 @@ _OPTIONS = {
 }
 """And what these are called on the command line."""
 
-_FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
-
 
 @dataclass(frozen=True)
 class Request:
@@ -55,7 +54,7 @@ class Request:
         given = {_FIELDS.get(name, name): value for name, value in self.options.items() if value}
         if name := given.pop("pipeline", None):  # of a Kedro that runs one
             given["pipeline_names"] = [name]
-        fields = ("pipeline_names", "node_namespaces", *_FILTERS)
+        fields = PipelineOptions.model_fields
         pipeline = {name: list(given[name]) for name in fields if name in given}
         if not (pipeline or self.executor):
             return None
@@ -73,15 +72,13 @@ class Request:
         return {name: value for name, value in given.items() if name in known and value}
 
 
-def run_job(
-    instance: dg.DagsterInstance, request: Request, project_path: str, env: str | None
-) -> bool:
+def run_job(instance: dg.DagsterInstance, request: Request, project_path: str) -> bool:
     """Run a job as it is asked for, in the terminal; give whether all went well."""
     if request.resume is not None:
-        return _resume(instance, request, project_path, env)
+        return _resume(instance, request, project_path)
     ad_hoc = request.ad_hoc()
     if ad_hoc is None or not ad_hoc.name or request.job or request.preset:
-        plan = _plan(project_path, env)
+        plan = _plan(project_path)
         name = request.job or _default_job(plan)
         if request.preset:
             name = _preset_job(plan, name, request.preset)
@@ -89,22 +86,21 @@ def run_job(
         if ad_hoc and name not in plan.jobs:
             raise KedroDagsterError(f"There is no job {name!r}. {did_you_mean(name, plan.jobs)}")
     if ad_hoc:
-        plan = _plan(project_path, env, ad_hoc)
+        plan = _plan(project_path, ad_hoc)
         name = ad_hoc.name
-    execution = _Execution(instance, plan, name, ad_hoc)
-    options, tags = request.run_options(), execution.tags()
+    execution, options = _Execution(instance, plan, name, ad_hoc), request.run_options()
     definition = execution.partitions
     if definition and options.get("only_missing_outputs"):
         raise KedroDagsterError(f"--only-missing-outputs: {NOT_FOR_PARTITIONS}")
     if request.partition is None:
-        return execution.run(options, tags)
+        return execution.run(options, {})
     if definition is None:
         wanted = _keys_of_fan_out(plan.jobs.get(name), name, request.partition)
-        return execution.run({**options, "partition_keys": wanted}, tags)
+        return execution.run({**options, "partition_keys": wanted}, {})
     with dg.partition_loading_context(dynamic_partitions_store=instance):
         keys = _keys_between(definition, name, request.partition)
         of_keys = [definition.get_tags_for_partition_key(key) for key in keys]
-    return all(execution.run(options, {**tags, **more}) for more in of_keys)
+    return all(execution.run(options, tags) for tags in of_keys)
 
 
 @dataclass(frozen=True)
@@ -115,9 +111,6 @@ class _Execution:
     plan: ProjectPlan
     name: str
     ad_hoc: AdHocJob | None
-
-    def tags(self) -> dict[str, str]:
-        return {JOB_TAG: self.ad_hoc.to_json()} if self.ad_hoc else {}
 
     @property
     def partitions(self) -> dg.PartitionsDefinition[str] | None:
@@ -136,7 +129,8 @@ class _Execution:
                 f"Job {self.name!r} runs one partition at a time: say which one, with --partition "
                 "KEY, or --partition START...END for several runs."
             )
-        source: Any = (self.plan.project.package_name, self.name, tags.get(JOB_TAG))
+        ad_hoc = self.ad_hoc.to_json() if self.ad_hoc else None
+        source: Any = (self.plan.project.package_name, self.name, ad_hoc)
         job = dg.build_reconstructable_job(__name__, job_of_command.__name__, source)
         definition, since = job.get_definition(), time.monotonic()
         with display() as shown, watched_by(shown):
@@ -144,7 +138,7 @@ class _Execution:
                 job,
                 instance=self.instance,
                 run_config=None if parent else _run_config(definition, options),
-                tags=dict(tags),
+                tags={**tags, **({JOB_TAG: ad_hoc} if ad_hoc else {})},
                 reexecution_options=dg.ReexecutionOptions.from_failure(parent.run_id, self.instance)
                 if parent
                 else None,
@@ -179,11 +173,11 @@ def _run_config(job: dg.JobDefinition, options: Mapping[str, Any]) -> dict[str, 
     return config
 
 
-def _plan(project_path: str, env: str | None, job: AdHocJob | None = None) -> ProjectPlan:
+def _plan(project_path: str, job: AdHocJob | None = None) -> ProjectPlan:
     """Plan the project; mistakes in a job of the command line are told in its words."""
     try:
         with with_job(job):
-            return KedroProjectTranslator(project_path, env=env).plan
+            return KedroProjectTranslator(project_path).plan
     except DagsterConfigError as error:
         given: dict[KeyPath, str] = {}
         if job:
@@ -270,9 +264,7 @@ def _keys_between(
     return wanted
 
 
-def _resume(
-    instance: dg.DagsterInstance, request: Request, project_path: str, env: str | None
-) -> bool:
+def _resume(instance: dg.DagsterInstance, request: Request, project_path: str) -> bool:
     """Run what is left of a run that has failed, and what was in its memory only."""
     asked = {**request.options, "partition": request.partition, "preset": request.preset}
     if given := ", ".join(_as_option(name) for name, value in asked.items() if value):
@@ -283,9 +275,9 @@ def _resume(
         ad_hoc = replace(ad_hoc or AdHocJob(""), name=parent.job_name, executor=request.executor)
     if ad_hoc and ad_hoc.name != parent.job_name:
         raise KedroDagsterError(f"Tag {JOB_TAG} of run {parent.run_id} is of another job.")
-    execution = _Execution(instance, _plan(project_path, env, ad_hoc), parent.job_name, ad_hoc)
+    execution = _Execution(instance, _plan(project_path, ad_hoc), parent.job_name, ad_hoc)
     kept = {key: value for key, value in parent.tags.items() if key.startswith("dagster/partition")}
-    return execution.run({}, {**kept, **execution.tags()}, parent)
+    return execution.run({}, kept, parent)
 
 
 def run_to_resume(instance: dg.DagsterInstance, request: Request) -> dg.DagsterRun:
