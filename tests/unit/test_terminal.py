@@ -27,15 +27,14 @@ def test_bars_show_each_attempt_of_a_step() -> None:
         flaky()
 
     bars = Bars(progress := Progress(console=Console(file=io.StringIO())))
-    bars.begin(1)
     shown = []
     for event in one.execute_in_process().all_events:
-        bars.show(event)
+        bars.show(event, 1)
         texts = [task.description for task in progress.tasks]
         if texts not in shown[-1:]:
             shown.append(texts)
     assert shown == [
-        ["0 of 1 steps done, 0 running"],
+        ["The run begins"],
         ["0 of 1 steps done, 1 running", "flaky"],
         ["0 of 1 steps done, 0 running"],
         ["0 of 1 steps done, 1 running", "flaky"],

@@ -133,7 +133,7 @@ class _Execution:
         source: Any = (self.plan.project.package_name, self.name, ad_hoc)
         job = dg.build_reconstructable_job(__name__, job_of_command.__name__, source)
         definition, since = job.get_definition(), time.monotonic()
-        with display() as shown, watched_by(shown):
+        with display() as shown, watched_by(shown.show):
             result = dg.execute_job(
                 job,
                 instance=self.instance,

@@ -38,12 +38,9 @@ class Lines:
     def __init__(self) -> None:
         self.steps = self.done = self.failed = 0
 
-    def begin(self, steps: int) -> None:
-        """Show that a run of some steps begins."""
+    def show(self, event: dg.DagsterEvent, steps: int) -> None:
+        """Show what happens in a run of some steps."""
         self.steps = steps
-
-    def show(self, event: dg.DagsterEvent) -> None:
-        """Show what happens."""
         state, step = _ENDS.get(event.event_type), str(event.step_key)
         if event.event_type in _STARTS:
             self.started(step)
@@ -68,11 +65,6 @@ class Bars(Lines):
         self._progress = progress
         self._whole = progress.add_task("The run begins", total=None)
         self._running: dict[str, TaskID] = {}
-
-    def begin(self, steps: int) -> None:
-        """Show how many steps there are."""
-        super().begin(steps)
-        self._update()
 
     def started(self, step: str) -> None:
         """Add a line for a step."""
