@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, Any, TextIO
 
 import click
 from kedro.framework.cli.project import run
@@ -24,9 +24,6 @@ from kedro.framework.startup import ProjectMetadata
 from .commands.home import dagster_home
 from .errors import KedroDagsterError
 from .versions import SUPPORTED, __version__, check_installed, installed
-
-if TYPE_CHECKING:
-    from . import KedroProjectTranslator
 
 __all__ = ["cli", "dagster_group", "run"]
 
@@ -102,13 +99,17 @@ def dev(
     Options that are not given here come from the 'dev' section of dagster.yml. Further ones are
     passed on to 'dagster dev'.
     """
-    project = _translate(metadata, env, conf_source).project
+    with _mistakes_told():
+        _use_project(metadata, env, conf_source)
+        # Dagster takes seconds to import, and Kedro imports this module for every command
+        from . import KedroProjectTranslator  # noqa: PLC0415
+
+        project = KedroProjectTranslator(metadata.project_path).project
     given = {key: value for key, value in options.items() if value is not None}
     sys.argv = ["dagster", "dev", "-m", f"{project.package_name}.definitions"]
     for key, value in {**project.config.dev.model_dump(), **given}.items():
         sys.argv += [f"--{key.replace('_', '-')}", str(value)]
     sys.argv += arguments
-    _use_project(metadata, project.env, conf_source)
     warnings.filterwarnings("ignore", _NOT_SUPERSEDED)
     logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
     # In this process, which has imported Dagster to check the project
@@ -162,8 +163,7 @@ def run_job(
     with _mistakes_told():
         _use_project(metadata, env, conf_source)
         check_installed()
-        # Dagster takes seconds to import, and Kedro imports this module for every command
-        import dagster as dg  # noqa: PLC0415
+        import dagster as dg  # noqa: PLC0415 - see dev
 
         from .commands.run import Request, run_job  # noqa: PLC0415
 
@@ -197,7 +197,7 @@ def plan(
     with _mistakes_told():
         _choose(metadata, env, conf_source)
         check_installed()
-        from .commands.definitions import load_planned  # noqa: PLC0415 - see _translate
+        from .commands.definitions import load_planned  # noqa: PLC0415 - see dev
         from .plan.describe import describe  # noqa: PLC0415
         from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
@@ -333,16 +333,6 @@ def _choose(metadata: ProjectMetadata, env: str | None, conf_source: str | None)
 def _silence_warnings() -> None:
     """Leave out the warnings of the code location: what is printed has them."""
     logging.getLogger(f"{__package__}.render.code_location").setLevel(logging.ERROR)
-
-
-def _translate(
-    metadata: ProjectMetadata, env: str | None, conf_source: str | None
-) -> KedroProjectTranslator:
-    with _mistakes_told():
-        # Dagster takes seconds to import, and Kedro imports this module for every command
-        from . import KedroProjectTranslator  # noqa: PLC0415
-
-        return KedroProjectTranslator(metadata.project_path, env=env, conf_source=conf_source)
 
 
 @contextmanager
