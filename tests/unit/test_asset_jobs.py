@@ -332,12 +332,13 @@ def test_a_run_that_asks_for_what_is_missing_is_refused(project: Project) -> Non
 
 
 def test_the_plan_shows_it(project: Project) -> None:
-    plan = translator(project, {"made": MAIN, "plain": {"pipeline": {}}}).plan
+    kedro = translator(project, {"made": MAIN, "plain": {"pipeline": {}}})
+    plan = kedro.plan
     assert (
         "Job made (target assets, pipeline main, executor of the code location, 2 steps)\n"
         "  clean__assets " in describe(plan)
     )
-    shown, plain = snapshot(plan)["jobs"]
+    shown, plain = snapshot(plan, kedro.catalog.asset_keys)["jobs"]
     assert (shown["target"], shown["assets"]) == ("assets", ["clean", "kept", "model"])
     assert (plain["target"], plain["assets"], plain["select"]) == ("ops", [], None)
     first, second = shown["groups"]

@@ -271,8 +271,8 @@ def test_nodes_that_nothing_follows_are_assets_where_it_is_asked_for() -> None:
         digest: ("b",),
         "alone": (),
     }
-    assert plan.datasets["ns.tell"].asset_key == ["x", "ns", "tell"]
-    assert plan.datasets[digest].asset_key == ["x", digest]
+    assert plan.datasets["ns.tell"].asset.key.path == ["x", "ns", "tell"]
+    assert plan.datasets[digest].asset.key.path == ["x", digest]
     (step,) = (one for one in plan.asset_steps.values() if "same" in one.upstream)
     assert [one.name for one in step.nodes_for(["ns.tell"])] == ["pass", "ns.tell"]
     assert len(step.nodes_for(["same"])) == 2
@@ -489,7 +489,7 @@ def test_any_dataset_name_has_a_name_in_dagster(name: str) -> None:
     assert dataset.identifier.isidentifier()
     assert dataset.identifier.isascii()
     assert dataset.identifier not in {"input", "output", "context", "config", "class"}
-    assert dataset.asset_key == [name]
+    assert dataset.asset.key.path == [name]
 
 
 def test_transcoded_names_are_one_dataset() -> None:

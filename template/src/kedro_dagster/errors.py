@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 KeyPath: TypeAlias = tuple[str, ...]
 
@@ -108,12 +108,8 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
 
 def while_handled(error: BaseException, tell: Callable[..., None]) -> None:
     """Tell of an error that was raised before, where Python has it: ``sys.exc_info()``."""
-
-    def raise_it() -> NoReturn:
-        raise error
-
     try:
-        raise_it()
+        raise error  # noqa: TRY301
     except BaseException:  # noqa: BLE001  # it has been raised, and has ended what it could
         tell(error=error)
 

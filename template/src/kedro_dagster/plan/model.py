@@ -94,11 +94,6 @@ class DatasetPlan:
         """Its asset, with nothing but its key and what the catalog entry says of it."""
         return self.said or dg.AssetSpec(self.name.split("."))
 
-    @property
-    def asset_key(self) -> list[str]:
-        """The path of its asset: the name split on dots, unless the catalog gives another."""
-        return list(self.asset.key.path)
-
 
 Datasets: TypeAlias = Mapping[str, DatasetPlan]
 

@@ -5,9 +5,10 @@ The words are those of Kedro's inspection snapshot (``kedro.inspection``) and of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import dagster as dg
 from kedro import __version__ as kedro_version
 from kedro.pipeline.node import Node
 
@@ -20,7 +21,7 @@ VERSION = 1
 """Of the form of the snapshot: another one has a key removed, or its meaning changed."""
 
 
-def snapshot(plan: ProjectPlan) -> dict[str, Any]:
+def snapshot(plan: ProjectPlan, keys: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
     """Write a plan as data that JSON has. It holds names, and no values of parameters."""
     nodes = {node.name: node for job in plan.jobs.values() for node in job.pipeline.nodes}
     names = (name.removeprefix("params:").partition(".")[0] for name in plan.parameters)
@@ -32,7 +33,7 @@ def snapshot(plan: ProjectPlan) -> dict[str, Any]:
             "kedro_version": kedro_version,
         },
         "jobs": [_job(job) for job in plan.jobs.values()],
-        "assets": [one for step in plan.asset_steps.values() for one in _assets(plan, step)],
+        "assets": [one for step in plan.asset_steps.values() for one in _assets(plan, keys, step)],
         "nodes_in_no_asset": nodes_in_no_asset(plan),
         "nodes": [_node(node) for node in nodes.values()],
         "datasets": {
@@ -91,10 +92,12 @@ def _sources(job: JobPlan, step: StepPlan) -> list[StepPlan]:
     return list({one.name: one for one in found}.values())
 
 
-def _assets(plan: ProjectPlan, asset_step: AssetStepPlan) -> Iterator[dict[str, Any]]:
+def _assets(
+    plan: ProjectPlan, keys: Mapping[str, dg.AssetKey], asset_step: AssetStepPlan
+) -> Iterator[dict[str, Any]]:
     for name, upstream in asset_step.upstream.items():
         yield {
-            "key": plan.datasets[name].asset_key,
+            "key": list(keys[name].path),
             "dataset": name if plan.datasets[name].variants else None,
             "group": asset_step.step.name,
             "nodes": [node.name for node in asset_step.nodes_for([name])],

@@ -103,49 +103,43 @@ class _Stored:
         """The partitions that the same job has made since: a backfill ends many runs a tick."""
         (record,) = self.instance.get_run_records(dg.RunsFilter([self.ended.run_id]))
         end = datetime.fromtimestamp(record.end_time or 0, timezone.utc)
-        location = _location(self.ended)
-        runs = self._runs(self.ended.job_name, None, success=True, since=end)
-        keys = (
-            one.dagster_run.tags.get("dagster/partition")
-            for one in runs
-            if _location(one.dagster_run) == location
-        )
+        job = AfterOptions(job=self.ended.job_name, location=_location(self.ended))
+        runs = self._runs(job, None, success=True, since=end)
+        keys = (one.dagster_run.tags.get("dagster/partition") for one in runs)
         return list(filter(None, keys))
 
     def _successes(self, key: str | None) -> dict[AfterOptions, str | None]:
         """The latest run of each job that has succeeded since the last run of this one, if any."""
-        own = self._runs(self.name, key)
-        here = AfterOptions(job=self.name)
-        last = next((one.create_timestamp for one in own if self._is_of(here, one)), None)
+        own = self._runs(AfterOptions(job=self.name), key)
+        last = next((one.create_timestamp for one in own), None)
         found = {}
         for one in self.after:
-            runs = self._runs(one.job, key, success=True, since=last)
-            found[one] = next(
-                (
-                    run.dagster_run.run_id
-                    for run in runs
-                    if self._is_of(one, run)
-                    and (last is None or (run.end_time or 0) > last.timestamp())
-                ),
-                None,
+            runs = self._runs(one, key, success=True, since=last)
+            ids = (
+                run.dagster_run.run_id
+                for run in runs
+                if last is None or (run.end_time or 0) > last.timestamp()
             )
+            found[one] = next(ids, None)
         return found
 
     def _runs(
         self,
-        job: str,
+        job: AfterOptions,
         key: str | None,
         *,
         success: bool = False,
         since: datetime | None = None,
-    ) -> Sequence[dg.RunRecord]:
+    ) -> list[dg.RunRecord]:
+        """The last runs of a job, the latest first."""
         filters = dg.RunsFilter(
-            job_name=job,
+            job_name=job.job,
             statuses=[dg.DagsterRunStatus.SUCCESS] if success else [],
             tags={"dagster/partition": key} if key else {},
             updated_after=since,
         )
-        return self.instance.get_run_records(filters, limit=_MOST_RUNS)
+        records = self.instance.get_run_records(filters, limit=_MOST_RUNS)
+        return [one for one in records if self._is_of(job, one)]
 
     def _is_of(self, job: AfterOptions, record: dg.RunRecord) -> bool:
         """Whether a run is of the code location of a job."""

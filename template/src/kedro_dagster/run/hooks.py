@@ -28,6 +28,7 @@ from .event_log import event_log
 from .identity import PARENT_RUN_ID_TAG, close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
 from .partitions import check_partitions
+from .progress import how_to_resume
 from .run_state import HookChanges, changes_of_hooks
 from .selection import RunOptions, RunSelection, planned_steps, select_nodes, skipped_steps
 from .transient import Release
@@ -134,7 +135,7 @@ class PipelineHooks:
             done = [node for node in pipeline.nodes if node.name not in left]
             suggest_resume(pipeline, done, run.catalog)
         if dagster_run_id:
-            command = f" or by `kedro dagster run --resume {dagster_run_id}`" if job else ""
+            command = f" or by `{how_to_resume(dagster_run_id)}`" if job else ""
             logger.warning(
                 "In Dagster, re-execute this run from failure, in its UI%s: that runs what has not "
                 "run, and makes again what was in memory.",
