@@ -68,11 +68,8 @@ class SharedStorage:
 
 def _with_required(key: str, definitions: Mapping[str, dg.ResourceDefinition]) -> set[str]:
     """A resource, and those that it requires, and those that these require in turn."""
-    found, left = set[str](), {key}
-    while left:
-        found |= left
-        left = {need for one in left for need in definitions[one].required_resource_keys} - found
-    return found
+    needs = definitions[key].get_required_resource_keys(definitions)
+    return {key}.union(*(_with_required(one, definitions) for one in needs))
 
 
 def find_results(
