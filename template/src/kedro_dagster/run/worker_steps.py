@@ -12,6 +12,7 @@ import dagster as dg
 
 from ..doors import kedro as kedro_door
 from ..doors.dagster_workers import StepExecutor, send_events
+from . import timeouts
 from .event_log import in_batches
 from .kedro_run import KedroRun, continue_run, kept_run
 from .workers import Note
@@ -35,6 +36,7 @@ class StepRunner:
 
     def __call__(self, connection: Connection) -> None:
         """Run each step that comes through the connection, until it is closed."""
+        timeouts.tell = lambda step: connection.send(Note("limit", step, None))
         if self.run:
             continue_run(self.dagster_run_id, self.run)
         # Its own instance, and so connections of its own to the database

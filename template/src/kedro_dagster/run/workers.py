@@ -108,7 +108,7 @@ class Workers:
     def Process(self, target: Any, args: tuple[_Events, Any]) -> _Lease:  # noqa: N802, ARG002
         """A step, which a worker runs when it is started."""
         events, command = args
-        timeout = self._timeouts.get(command.step_key)
+        timeout = self._timeouts.get(command.step_key, 0)
         lease = _Lease(self, command.step_key, command.known_state, timeout)
         events.lease = command.term_event.lease = lease
         return lease
@@ -145,9 +145,7 @@ class Workers:
 class _Lease(BaseProcess):
     """A step that a worker runs: what Dagster's executor takes for a process of its own."""
 
-    def __init__(
-        self, workers: Workers, step_key: str, known_state: Any, timeout: float | None
-    ) -> None:
+    def __init__(self, workers: Workers, step_key: str, known_state: Any, timeout: float) -> None:
         # Not that of BaseProcess: there is no process to be made
         self.workers = workers
         self.worker: _Worker | None = None
@@ -176,9 +174,6 @@ class _Lease(BaseProcess):
                 self._exitcode = exitcode
             else:  # it has died while it was idle
                 self.start()
-            return
-        if self._timeout:
-            self._kill_at = time.monotonic() + self._timeout + KILL_AFTER
 
     def is_alive(self) -> bool:
         return self._exitcode is None
@@ -203,7 +198,10 @@ class _Lease(BaseProcess):
             while self.worker.connection.poll():
                 message = self.worker.connection.recv()
                 if isinstance(message, Note):
-                    self.workers.tell(message)
+                    if message.kind == "limit":
+                        self._kill_after(self._timeout)
+                    else:
+                        self.workers.tell(message)
                     continue
                 if isinstance(message, dg.DagsterEvent) and message.event_type in _ENDS:
                     self._kill_at = float("inf")
@@ -219,9 +217,12 @@ class _Lease(BaseProcess):
                 return child_process_done(self.worker.pid)
         raise queue.Empty
 
+    def _kill_after(self, seconds: float = 0) -> None:
+        self._kill_at = min(self._kill_at, time.monotonic() + seconds + KILL_AFTER)
+
     def interrupt(self) -> None:
         if self.worker and self._exitcode is None:
-            self._kill_at = time.monotonic() + KILL_AFTER
+            self._kill_after()
             os.kill(self.worker.pid, signal.SIGINT)
 
 
