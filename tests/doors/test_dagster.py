@@ -5,6 +5,7 @@ import builtins
 import importlib
 import inspect
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -229,6 +230,21 @@ def test_a_worker_plans_a_run_once_and_knows_of_earlier_attempts(
     assert attempts == [0, 0, 1]
     assert len(plans) == 1
     assert len(configs) == 2  # that of the plan, and that of all steps
+
+
+def test_the_first_message_of_a_worker_tells_that_it_heeds_interrupts() -> None:
+    heeds: list[bool] = []
+
+    def put(_: object) -> None:
+        heeds.append(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a worker is, see worker_processes
+    try:
+        dagster_workers.send_events(SimpleNamespace(put=put), iter(["event"]))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heeds == [True, True, True]
 
 
 @pytest.mark.parametrize("case", OPTIONAL)

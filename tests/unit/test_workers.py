@@ -68,3 +68,26 @@ def test_a_step_is_killed_only_after_its_own_limit_has_begun(worker: OneWorker) 
         time.sleep(0.3)
     assert worker.signals == [signal.SIGKILL]
     assert worker.notes == ["killed"]
+
+
+def test_a_step_that_has_not_begun_is_interrupted_when_it_has(worker: OneWorker) -> None:
+    events, event = begin(worker)
+    event.set()  # its process ignores signals by now
+    with pytest.raises(queue.Empty):
+        events.get(block=False)
+    assert worker.signals == []
+    worker.theirs.send("it has begun")
+    assert events.get(block=False) == "it has begun"
+    assert worker.signals == [signal.SIGINT]
+
+
+def test_a_step_that_has_begun_is_interrupted_at_once_and_killed_later(worker: OneWorker) -> None:
+    events, event = begin(worker)
+    worker.theirs.send("it has begun")
+    events.get(block=False)
+    event.set()
+    assert worker.signals == [signal.SIGINT]
+    time.sleep(0.3)
+    with pytest.raises(queue.Empty):
+        events.get(block=False)
+    assert worker.signals == [signal.SIGINT, signal.SIGKILL]
