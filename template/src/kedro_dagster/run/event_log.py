@@ -167,6 +167,11 @@ class _Batches:
             finally:
                 _here.writing = False
 
+    def leave_to_parent(self) -> None:
+        """Let go, in a fork, of what another thread has begun to write."""
+        self._writing = threading.RLock()
+        self._waiting.clear()
+
     def _write(self, events: Sequence[dg.EventLogEntry]) -> None:
         try:
             self._write_at_once(events)
@@ -198,6 +203,11 @@ def _write_all() -> None:
         batches.flush()
 
 
+def _leave_to_parent() -> None:
+    for batches in list(_all):
+        batches.leave_to_parent()
+
+
 if hasattr(os, "register_at_fork"):
     # Nothing waits and no lock is held in the copy of this process that a node makes
-    os.register_at_fork(before=_write_all)
+    os.register_at_fork(before=_write_all, after_in_child=_leave_to_parent)
