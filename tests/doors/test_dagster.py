@@ -240,7 +240,7 @@ def test_the_first_message_of_a_worker_tells_that_it_heeds_interrupts() -> None:
 
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a worker is, see worker_processes
     try:
-        dagster_workers.send_events(SimpleNamespace(put=put), iter(["event"]))
+        dagster_workers.send_events(put, iter(["event"]))
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

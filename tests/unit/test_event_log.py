@@ -380,7 +380,7 @@ def test_a_fork_while_a_thread_begins_to_write_waits_for_nobody(
         monkeypatch.setattr(module._Batches, "flush", flush_and_begin)
         process = os.fork()
         if process == 0:
-            signal.alarm(5)
+            signal.alarm(30)
             logger.info("in the fork")
             os._exit(0)
         os.waitpid(process, 0)

@@ -166,14 +166,9 @@ class KedroExecutor(dg.Executor):
             yield from self._execute_steps(context, execution_plan)
             return
         inner, instance = self._inner_context(context), context.instance.get_ref()
-        execute = StepExecutor(
-            job=inner.job,
-            run=inner.dagster_run,
-            run_config=inner.run_config,
-            retries=self.retries.for_inner_plan(),
-            load_data=execution_plan.repository_load_data,
-        )
-        runner = StepRunner(run if forked else None, context.run_id, instance, execute)
+        retries, load_data = self.retries.for_inner_plan(), execution_plan.repository_load_data
+        execute = StepExecutor(inner.job, inner.dagster_run, inner.run_config, retries, load_data)
+        runner = StepRunner(run if forked else None, instance, execute)
         processes: WorkerProcesses
         if before:
             keep = random.getstate() != before.random_state
