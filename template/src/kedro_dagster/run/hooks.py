@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import filterfalse
@@ -27,7 +27,7 @@ from .event_log import event_log
 from .identity import PARENT_RUN_ID_TAG, close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
 from .partitions import check_partitions
-from .run_state import HookChanges, changes_of_hooks
+from .run_state import Place, changes_of_hooks
 from .selection import RunOptions, RunSelection, planned_steps, select_nodes, skipped_steps
 from .transient import Release
 
@@ -47,7 +47,7 @@ class PipelineHooks:
         self.ended = False
         self.left: set[str] = set()
         self.viz: viz_status.VizStatus | None = None
-        self.changes = HookChanges()
+        self.changes: Mapping[Place, Any] = {}
         """What ``before_pipeline_run`` has changed."""
 
     def before_pipeline_run(self) -> dict[str, str]:

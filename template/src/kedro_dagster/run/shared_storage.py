@@ -14,7 +14,7 @@ import dagster as dg
 from ..plan.names import IO_MANAGER
 from .identity import STATE_TAG
 from .kedro_run import KedroRun
-from .run_state import HookChanges, Place
+from .run_state import Place
 from .selection import RunSelection
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def find_results(
             run.find(name, partial(storage.load, steps[name], dataset.identifier))
 
 
-def send_state(storage: SharedStorage, run: KedroRun, changes: HookChanges) -> None:
+def send_state(storage: SharedStorage, run: KedroRun, changes: Mapping[Place, Any]) -> None:
     """Store the state of a run for its other processes, and say so on the run.
 
     A tag names the run only: nothing that stands in a tag is ever unpickled.
