@@ -47,7 +47,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[OneWorker]:
 
 def begin(worker: OneWorker) -> tuple[Any, Any]:
     """Start a step with a timeout as Dagster does; give its queue and its event."""
-    workers: Any = Workers(worker, lambda note: worker.notes.append(note.kind), {"step": 0.1})
+    anything: Any = worker
+    workers: Any = Workers(anything, lambda note: worker.notes.append(note.kind), {"step": 0.1})
     events, event = workers.Queue(), workers.Event()
     command = SimpleNamespace(step_key="step", known_state=None, term_event=event)
     workers.Process(target=None, args=(events, command)).start()

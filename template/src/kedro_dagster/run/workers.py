@@ -23,7 +23,7 @@ from typing import Any
 import dagster as dg
 
 from ..doors.dagster_workers import child_process_done
-from .worker_processes import WorkerProcesses
+from .worker_processes import ForkedProcesses, FreshProcesses
 
 KILL_AFTER = 30.0
 """Seconds after which a step is killed that heeds no interrupt, or not its own timeout."""
@@ -63,21 +63,14 @@ class _Worker:
 
 
 class Workers:
-    """The workers of a run, as the context of ``multiprocessing`` that an executor asks.
-
-    Args:
-        processes: Starts and ends their processes.
-        tell: Gets each :class:`Note` of a worker.
-        timeouts: By step key, after how many seconds a step ends itself.
-        max_steps: How many steps a worker runs before another takes its place.
-    """
+    """The workers of a run, as the context of ``multiprocessing`` that an executor asks."""
 
     def __init__(
         self,
-        processes: WorkerProcesses,
+        processes: ForkedProcesses | FreshProcesses,
         tell: Callable[[Note], None],
-        timeouts: Mapping[str, float],
-        max_steps: float = float("inf"),
+        timeouts: Mapping[str, float],  # in seconds, by step
+        max_steps: float = float("inf"),  # before another takes its place
     ) -> None:
         self._processes = processes
         self.tell = tell
