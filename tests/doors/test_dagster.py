@@ -128,7 +128,6 @@ OPTIONAL = {
         None,
         ("DagsterUserCodeUnreachableError",),
     ),
-    "turns": Way(door.heed_interrupts, None, ("raise_execution_interrupts",)),
     "lost runs": Way(
         lambda: MonitoredRunLauncher().supports_check_run_worker_health,
         False,
