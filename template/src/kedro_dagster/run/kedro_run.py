@@ -25,12 +25,7 @@ from pluggy import PluginManager
 from ..doors import kedro as kedro_door
 from ..errors import TransientDataError
 from ..plan.chosen_keys import steps_for_keys
-from ..plan.model import (
-    JobPlan,
-    Nodes,
-    ProjectPlan,
-    StepPlan,
-)
+from ..plan.model import JobPlan, Nodes, ProjectPlan, StepPlan
 from ..plan.runners import runner_of_run
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from ..read.dagster_yml import RunnerOptions
