@@ -76,9 +76,8 @@ class Facts:
         start, before = time.monotonic(), self._saved.get(name)
         try:
             found = self._look(dataset, value, before)
-        except Exception as error:  # whatever a library of the node's raises
-            kind = type(value).__qualname__
-            logger.debug("Nothing is told of values of %s: %s", kind, error, exc_info=True)
+        except Exception as error:  # noqa: BLE001  # whatever a library of the node's raises
+            _tell_once(type(value), error)
             found = Saved({})
         if before:
             before.partitions.update(found.partitions)
@@ -184,3 +183,13 @@ class _Look:
 
 def _compares(dataset: DatasetPlan) -> bool:
     return bool(dataset.check and dataset.check.schema_drift)
+
+
+_told = set[type]()
+
+
+def _tell_once(kind: type, error: Exception) -> None:
+    if kind not in _told:
+        _told.add(kind)
+        message = "Nothing is told of values of %s in this process: %s"
+        logger.debug(message, kind.__qualname__, error, exc_info=error)
