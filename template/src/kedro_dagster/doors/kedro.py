@@ -118,14 +118,9 @@ def open_session(
         run_id or generate_timestamp(), project_path, package_name, conf_source, options
     )
     if configure:
-        make_loader = needed(KEDRO, session, "_get_config_loader")
-
-        def make_configured() -> AbstractConfigLoader:
-            loader: AbstractConfigLoader = make_loader()
-            configure(loader)
-            return loader
-
-        _replace(session, "_get_config_loader", make_configured)
+        loader: AbstractConfigLoader = needed(KEDRO, session, "_get_config_loader")()
+        configure(loader)
+        _replace(session, "_get_config_loader", lambda: loader)
     return session
 
 
