@@ -92,6 +92,18 @@ Nodes in no asset: show
   {RUN_THEM}
 """
 
+OWN_KEYS = """\
+from kedro_dagster import CatalogTranslator, KedroProjectTranslator
+
+
+class OwnKeys(CatalogTranslator):
+    def get_asset_key(self, dataset):
+        return super().get_asset_key(dataset).with_prefix("company")
+
+
+defs = KedroProjectTranslator(catalog_translator=OwnKeys).to_definitions()
+"""
+
 
 DG = "from dagster_dg_cli.cli import main; main()"
 
@@ -270,6 +282,27 @@ def test_plan_as_json_has_the_steps_the_nodes_and_the_datasets(
     assert kinds == {"raw": "persisted", "clean": "transient", "model": "persisted"}
 
 
+def test_plan_as_json_has_the_keys_of_a_translator_of_ones_own(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "shop", raising=False)  # of another test
+    (project.path / "src" / "shop" / "definitions.py").write_text(OWN_KEYS)
+    plan = json.loads(kedro_dagster(project, "plan", "--json").stdout)
+    assert [(one["key"], one["dataset"]) for one in plan["assets"]] == [
+        (["company", "model"], "model")
+    ]
+
+
+def test_a_file_to_write_to_is_below_the_folder_of_the_command(
+    project: Project, tmp_path: Path
+) -> None:
+    kedro_dagster(project, "plan", "--output", "plan.txt")  # which goes to the project's folder
+    assert (tmp_path / "plan.txt").read_text() == PLAN
+    os.chdir(tmp_path)
+    assert kedro_dagster(project, "plan", "-e", "broken", "-o", "plan.txt").exit_code == 1
+    assert (tmp_path / "plan.txt").read_text() == PLAN
+
+
 @pytest.mark.skipif(KEDRO < (1, 4), reason="this Kedro has no inspection snapshot")
 def test_plan_as_json_speaks_of_nodes_and_datasets_as_kedro_does(project: Project) -> None:
     from kedro.inspection import get_project_snapshot  # noqa: PLC0415
@@ -353,6 +386,16 @@ def test_a_deep_check_finds_credentials_that_are_not_there_and_builds_datasets(
     assert mistake.startswith("  - conf/deep/catalog.yml: model: cannot be built: DatasetError: ")
     assert "path" in mistake
     assert "sesame" not in mistake
+
+
+def test_a_deep_check_tells_of_all_mistakes_of_an_entry(project: Project) -> None:
+    (project.path / "conf/deep/catalog.yml").write_text(
+        "other: {type: json.JSONDatset, filepath: data/o.json, credentials: nobody}\n"
+        "third: {type: CachedDatset, dataset: {type: json.JSONDatset, filepath: data/o.json}}\n"
+    )
+    shown = kedro_dagster(project, "check", "--env", "deep", "--deep").stdout
+    places = [line.split(": ")[1] for line in shown.splitlines() if line.startswith("  - ")]
+    assert places == ["other.credentials", "other.type", "third.dataset.type", "third.type"]
 
 
 def test_check_loads_definitions_py(project: Project) -> None:

@@ -199,6 +199,7 @@ def test_some_assets_are_selected(project: Project) -> None:
     made = {event.step_key for event in run.get_step_success_events()}
     assert made == {"make_to_train__assets"}
     assert {job.name for job in definitions.jobs or ()} == {"all"}
+    assert specs(load(project, select="key:raw")).keys() == {"raw"}
     definitions = load(project, env="chosen", select="key:score")
     assert definitions.resolve_job_def("made").execute_in_process().success
 

@@ -115,6 +115,12 @@ DAGSTER = """
       by_key: {pipeline: {pipeline_name: parts}, executor: in_process, partitions: per_run}
 """
 
+SALES = """
+    jobs:
+      sales: {target: assets, select: "key:shown"}
+      training: {pipeline: {pipeline_name: flaky}}
+"""
+
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -125,6 +131,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
         catalog=CATALOG,
         parameters={"size": 2},
         dagster=DAGSTER,
+        files={"conf/sales/dagster.yml": SALES, "conf/test/.gitkeep": ""},
     )
 
 
@@ -256,9 +263,15 @@ def test_only_missing_outputs_are_made_as_by_kedro_run(project: Project) -> None
 def test_a_part_of_a_job_has_its_name_and_goes_on_as_a_part(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
-    run(project, "in_one", "--from-nodes", "make", "--to-nodes", "maybe_fail", code=1)
+    options = ("--env", "test")
+    nodes = ("--from-nodes", "make", "--to-nodes", "maybe_fail")
+    shown = run(project, "in_one", *options, *nodes, code=1)
+    (failed,) = instance.get_runs()
+    go_on = f"--resume {failed.run_id} --env test"
+    assert f"To go on with what it has not done: kedro dagster run in_one {go_on}\n" in shown
+    assert f"kedro dagster run {go_on}`" in warnings_of(instance, "in_one")[-1]
     (project.path / "repaired").touch()
-    run(project, "--resume", "--executor", "two")
+    run(project, "--resume", "--executor", "two", *options)
     assert [one.job_name for one in instance.get_runs()] == ["in_one", "in_one"]
     assert saved(project, "end")[-1] == "end"
 
@@ -291,6 +304,11 @@ def test_partitions_are_run_by_key_and_by_range(
         (["in_one", "--executor", "os.system"], "--executor: 'os.system' is no name."),
         (["fan", "--partition", "x"], "--partition: job 'fan' has no partition 'x'."),
         (["by_key", "--partition", "x"], "--partition: job 'by_key' has no partition 'x'."),
+        (["by_key", "--partition", ""], "--partition: job 'by_key' has no partition ''. Allowed: "),
+        (["by_key", "--partition", "a..."], "--partition: job 'by_key' has no partition ''."),
+        (["fan", "--partition", "...b"], "--partition: job 'fan' has no partition ''."),
+        (["by_key", "--partition", "c...a"], "has no partition from 'c' to 'a': 'a' is first."),
+        (["fan", "--partition", "c...a"], "has partitions from 'c' to 'a'."),
         (["by_key", "--only-missing-outputs"], "--only-missing-outputs: a run of this job makes "),
         (["by_key"], "Job 'by_key' runs one partition at a time: say which one"),
         (["--resume"], "--resume: there is no run.\n"),
@@ -298,6 +316,11 @@ def test_partitions_are_run_by_key_and_by_range(
         (
             ["--resume", "7", "--params", "size=1"],
             "with the options of the run: leave out --params",
+        ),
+        (["--resume", "7", "--nodes", "x", "--async"], "run: leave out --nodes, --async.\n"),
+        (
+            ["--env", "sales"],
+            "Say which job: kedro dagster run JOB. The jobs: sales, training.\n",
         ),
     ],
 )
@@ -307,6 +330,7 @@ def test_a_mistake_is_told_before_anything_runs(
     pristine.create_dagster_home()
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("KEDRO_ENV", "")  # the command may set it
     monkeypatch.setenv("DAGSTER_HOME", str(pristine.dagster_home))
     monkeypatch.chdir(pristine.path)
     metadata = bootstrap_project(pristine.path)

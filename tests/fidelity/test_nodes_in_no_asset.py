@@ -287,7 +287,7 @@ def test_what_they_register_is_seen_as_in_the_catalog(clean: Project) -> None:
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """What the code server hands to runs."""
     found: dict[str, str] = {}
-    for module in ("from_hooks", "source"):
+    for module in ("from_hooks", "project"):
         monkeypatch.setattr(f"kedro_dagster.read.{module}.hand_to_runs", found.__setitem__)
     return found
 

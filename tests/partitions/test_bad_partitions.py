@@ -29,6 +29,7 @@ def register_pipelines():
         "mixed": Pipeline([node(lambda raw: (raw, 1), "raw", ["clean", "report"], name="split")]),
         "two_sets": Pipeline([node(lambda raw: (raw, raw), "raw", ["clean", "days"], name="two")]),
         "days": Pipeline([node(same, "raw", "days", name="to_days")]),
+        "both": Pipeline([node(lambda raw: (raw, raw), "raw", ["clean", "model"], name="both")]),
         "only_read": Pipeline([*chain, node(print, "days", None, name="show")]),
     }
 """
@@ -307,6 +308,22 @@ def test_a_mapping_to_a_dataset_without_partitions_is_told(root: Path) -> None:
     assert told[0] == (
         "conf/base/catalog.yml: raw.partition_mappings.report: 'report' is not partitioned. Take "
         "dagster.AllPartitionMapping, LastPartitionMapping or SpecificPartitionsPartitionMapping."
+    )
+
+
+def test_two_mappings_for_the_assets_of_one_step_are_told(root: Path) -> None:
+    (told,) = mistakes(
+        root,
+        catalog(
+            mappings=f"clean: {{{STATIC_MAPPING}: {{a: b, b: a}}}}, "
+            "model: {type: dagster.AllPartitionMapping}"
+        ),
+        "jobs: {all: {pipeline: {pipeline_name: both}}}",
+    )
+    assert told == (
+        "conf/base/catalog.yml: raw.partition_mappings.model: 'clean' is made in the same step, "
+        "and Dagster takes one mapping for all assets of a step. Give both the same one, or let "
+        "two nodes make them, between which nothing passes in memory."
     )
 
 

@@ -61,6 +61,11 @@ def register_pipelines():
         ]),
         "days": Pipeline([node(days, "raw", "days", name="days")]),
         "twins": Pipeline([node(same, "raw", "twin", name="keep", namespace="a")]),
+        "mapped": Pipeline([
+            node(days, "orders", "day", name="day"),
+            node(days, "orders", "week", name="week"),
+            node(days, "parts", None, name="look"),
+        ]),
     }
 """
 
@@ -84,8 +89,15 @@ CATALOG = {
     "parts": partitioned("StaticPartitionsDefinition", {"partition_keys": ["eu", "us"]}),
     "days": partitioned("DailyPartitionsDefinition", {"start_date": "2026-01-01"}),
 }
+DAILY = partitioned("DailyPartitionsDefinition", {"start_date": "2026-01-01"})
+CATALOG |= {name: {**DAILY, "path": f"data/{name}"} for name in ("orders", "day", "week")}
+CATALOG["orders"]["partition_mappings"] = {
+    name: {"type": "dagster.TimeWindowPartitionMapping", "start_offset": offset}
+    for name, offset in (("day", -1), ("week", -6))
+}
 CATALOG["kept"]["metadata"] = {"dagster": {"owners": ["team:sales"], "group_name": "sales"}}
 MAIN = {"pipeline": {"pipeline_name": "main"}, "target": "assets"}
+DAYS = dg.DailyPartitionsDefinition("2026-01-01")
 
 ANTLR = "dagster._core.definitions.antlr_asset_selection.antlr_asset_selection"
 needs_antlr = pytest.mark.skipif(
@@ -185,6 +197,15 @@ def test_what_it_selects_is_of_its_pipeline(project: Project) -> None:
     some = {**MAIN, "select": "key:none_such*", "pipeline": {"pipeline_name": "main"}}
     others = {"pipeline": {"pipeline_name": "parts"}}
     assert "selects no asset of the pipeline" in mistake(project, {"made": some, "others": others})
+
+
+@needs_antlr
+def test_it_selects_beside_other_partitions_and_other_mappings(project: Project) -> None:
+    """Two assets read a third one by a mapping each, and what comes from outside has others."""
+    jobs = {"all": {"pipeline": {"pipeline_name": "mapped"}, "partitions": "all"}}
+    kedro = translator(project, {**jobs, "made": {"target": "assets", "select": "+key:week"}})
+    assert kedro.plan.jobs["made"].assets == ("week",)
+    assert kedro.to_definitions().resolve_job_def("made").partitions_def == DAYS
 
 
 @needs_antlr
@@ -311,12 +332,13 @@ def test_a_run_that_asks_for_what_is_missing_is_refused(project: Project) -> Non
 
 
 def test_the_plan_shows_it(project: Project) -> None:
-    plan = translator(project, {"made": MAIN, "plain": {"pipeline": {}}}).plan
+    kedro = translator(project, {"made": MAIN, "plain": {"pipeline": {}}})
+    plan = kedro.plan
     assert (
         "Job made (target assets, pipeline main, executor of the code location, 2 steps)\n"
         "  clean__assets " in describe(plan)
     )
-    shown, plain = snapshot(plan)["jobs"]
+    shown, plain = snapshot(plan, kedro.catalog.asset_keys)["jobs"]
     assert (shown["target"], shown["assets"]) == ("assets", ["clean", "kept", "model"])
     assert (plain["target"], plain["assets"], plain["select"]) == ("ops", [], None)
     first, second = shown["groups"]

@@ -63,6 +63,7 @@ def shared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         tmp_path_factory.mktemp("bad_input") / "project",
         pipelines=PIPELINES,
         parameters="model: {rate: 1}\nsize: '${runtime_params:own.size, 1}'\n",
+        files={"src/shop/incomplete.py": "import nowhere.inside\n"},
     )
 
 
@@ -101,6 +102,12 @@ def test_a_preset_may_have_a_parameter_that_conf_asks_for(project: Project) -> N
 def test_a_project_without_mistakes_loads(project: Project) -> None:
     definitions = KedroProjectTranslator(project.path).to_definitions()
     assert definitions.get_repository_def().has_job("all")
+
+
+def test_a_handler_may_have_no_filters_in_so_many_words(project: Project) -> None:
+    handler = "{class: logging.StreamHandler, filters: null}"
+    write(project, "conf/base/dagster.yml", f"loggers: {{a: {{handlers: [{handler}]}}}}\n{JOB}")
+    assert KedroProjectTranslator(project.path).plan.jobs.keys() == {"all"}
 
 
 def test_schedules_that_would_have_one_name_load_too(project: Project) -> None:
@@ -169,6 +176,13 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
             "jobs: {all: {pipeline: {pipeline_name: '${nope}'}}}",
             "jobs.all.pipeline.pipeline_name: Interpolation key 'nope' not found",
         ),
+        (
+            "true\n",
+            (
+                "its top level must have the keys 'requires_helper', 'one_writer', 'dev', "
+                "'executors', 'assets', 'schedules', 'loggers', 'nodes', 'sensors', 'jobs'."
+            ),
+        ),
         # Keys
         (f"job: {{}}\n{JOB}", "job: unknown key. Did you mean 'jobs'?"),
         (f"dev: {{prot: 3000}}\n{JOB}", "dev.prot: unknown key. Did you mean 'port'?"),
@@ -201,6 +215,22 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
             "schedules.night.cron_schedule: this key is required.",
         ),
         ("jobs: [all]", "jobs: ['all'] is not valid here. Write keys with values."),
+        (
+            "jobs: {all: {pipeline: {}, tags: [x]}}",
+            "jobs.all.tags: ['x'] is not valid here. Write keys with values.",
+        ),
+        (
+            "jobs: {all: {pipeline: {}, schedule: [x]}}",
+            (
+                "jobs.all.schedule: ['x'] is not valid here. Write keys with values: "
+                "'cron_schedule', 'execution_timezone', 'description', 'metadata', "
+                "'default_status', 'runtime_params'."
+            ),
+        ),
+        (
+            "jobs: {schedule: {pipeline: {}, schedul: {}}}",
+            "jobs.schedule.schedul: unknown key. Did you mean 'schedule'?",
+        ),
         # Values
         (
             "dev: {log_level: loud}",
@@ -272,6 +302,13 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
             (
                 "jobs.all.executor: executor 'nowhere.executor' needs a package that is not "
                 "installed (No module named 'nowhere'). Install it: pip install nowhere"
+            ),
+        ),
+        (
+            "jobs: {all: {pipeline: {}, executor: shop.incomplete.executor}}",
+            (
+                "jobs.all.executor: executor 'shop.incomplete.executor' needs a package that is "
+                "not installed (No module named 'nowhere'). Install it: pip install nowhere"
             ),
         ),
         (
@@ -523,6 +560,59 @@ def test_a_mistake_in_dagster_yml_is_told_with_its_place_and_the_remedy(
 ) -> None:
     write(project, "conf/base/dagster.yml", yaml)
     assert mistakes(project) == [f"conf/base/dagster.yml: {mistake}"]
+
+
+@pytest.mark.parametrize(
+    ("dagster", "catalog", "mistake"),
+    [
+        (
+            "jobs: {all: {pipeline: {}, executor: shop.broken.fast}}",
+            CATALOG,
+            "dagster.yml: jobs.all.executor: executor 'shop.broken.fast' cannot be imported: ",
+        ),
+        (
+            "loggers: {audit: {handlers: [{class: shop.broken.Handler}]}}",
+            CATALOG,
+            "dagster.yml: loggers.audit.handlers.0.class: 'shop.broken.Handler' cannot be import",
+        ),
+        (
+            JOB,
+            "raw: {type: shop.broken.Dataset}",
+            "catalog.yml: raw.type: 'shop.broken.Dataset' cannot be imported: ",
+        ),
+        (
+            JOB,
+            (
+                "raw: {type: kedro_dagster.datasets.DagsterPartitionedDataset, path: raw, "
+                "dataset: json.JSONDataset, partition: shop.broken.Days}"
+            ),
+            "catalog.yml: raw.partition.type: there is no class 'shop.broken.Days' (",
+        ),
+    ],
+    ids=["executor", "handler", "dataset", "partitions"],
+)
+@pytest.mark.parametrize("text", ["from json import nothing\n", "def broken(:\n"])
+def test_a_module_of_the_projects_own_that_fails_is_told(
+    project: Project, dagster: str, catalog: str, mistake: str, text: str
+) -> None:
+    write(project, "src/shop/broken.py", text)
+    write(project, "conf/base/dagster.yml", dagster)
+    write(project, "conf/base/catalog.yml", catalog)
+    (found,) = mistakes(project)
+    assert found.startswith(f"conf/base/{mistake}")
+    assert ("nothing" in found) is ("nothing" in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [("${oc", "jobs.all.description: "), ("\x01", "unacceptable character #x0001: ")],
+)
+def test_a_text_that_no_parser_takes_is_told(project: Project, text: str, mistake: str) -> None:
+    yaml = f"jobs: {{all: {{pipeline: {{}}, description: '{text}'}}}}"
+    write(project, "conf/base/dagster.yml", yaml)
+    (found,) = mistakes(project)
+    assert found.startswith(f"conf/base/dagster.yml: {mistake}")
+    assert "\n" not in found
 
 
 def test_all_mistakes_come_at_once(project: Project) -> None:

@@ -117,14 +117,18 @@ def test_archived_configuration_is_read(tmp_path: Path, ending: str) -> None:
     assert plan(project).jobs.keys() == {"all"}
 
 
-def test_a_mistake_in_archived_configuration_is_told_with_the_archive(tmp_path: Path) -> None:
-    project = project_of(
-        tmp_path,
-        settings='CONF_SOURCE = "conf.tar.gz"',
-        base__dagster="jobs: {all: {pipeline: {}, group_by: nodes}}",
-    )
-    shutil.make_archive(str(project.path / "conf"), "gztar", project.path, "conf")
-    assert mistake(project).startswith("conf.tar.gz: jobs.all.group_by: 'nodes' is not allowed.")
+@pytest.mark.parametrize(
+    ("form", "value", "told"),
+    [("gztar", "nodes", "'nodes' is not allowed."), ("tar", "${no}", "Interpolation key 'no' not")],
+)
+def test_a_mistake_in_archived_configuration_is_told_with_the_archive(
+    tmp_path: Path, form: str, value: str, told: str
+) -> None:
+    dagster = f"jobs: {{all: {{pipeline: {{}}, group_by: '{value}'}}}}"
+    ending = {"gztar": "tar.gz"}.get(form, form)
+    project = project_of(tmp_path, settings=f'CONF_SOURCE = "conf.{ending}"', base__dagster=dagster)
+    shutil.make_archive(str(project.path / "conf"), form, project.path, "conf")
+    assert mistake(project).startswith(f"conf.{ending}: jobs.all.group_by: {told}")
 
 
 @pytest.mark.parametrize("written", ["jobs: [not, {yaml", "jobs: {all: {pipeline: {x: 1}}}"])

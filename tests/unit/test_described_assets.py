@@ -24,8 +24,7 @@ from kedro_dagster.plan.lineage import Lineage
 from kedro_dagster.plan.make import make_plan
 from kedro_dagster.plan.names import node_labels
 from kedro_dagster.read.project import KedroProject, read_project
-from kedro_dagster.read.repository import find_repository
-from kedro_dagster.read.source import OutlinedNode
+from kedro_dagster.read.source import OutlinedNode, ProjectSource
 from kedro_dagster.render.source_code import code_references, docstring_of
 from projects import Project, make_project
 
@@ -297,11 +296,10 @@ def test_the_repository_is_told_without_git(tmp_path: Path, remote: str, url: st
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    found = find_repository(tmp_path / "two" / "src")
-    assert (found and found.url) == url
-    if found:
-        assert found.url_of(tmp_path / "two" / "src" / "a b.py") == f"{url}/src/a%20b.py"
-        assert found.url_of(tmp_path / "main" / "a.py") is None
+    source = ProjectSource(tmp_path / "two" / "src", "shop", None, "conf", {})
+    found = source.url_of(tmp_path / "two" / "src" / "a b.py")
+    assert found == (url and f"{url}/src/a%20b.py")
+    assert source.url_of(tmp_path / "main" / "a.py") is None
 
 
 class Scaler:

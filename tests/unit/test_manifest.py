@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,23 @@ def test_a_template_that_cannot_be_asked_is_told(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("shutil.which", lambda _: None)
     assert title(helper).endswith("Copier is not here (pip install copier).")
+
+
+def test_answers_that_cannot_be_read_are_told(helper: Path) -> None:
+    file = helper.parents[1] / ".copier-answers.yml"
+    file.write_text(f"<<<<<<< before updating\n{ANSWERS}=======\n{ANSWERS}>>>>>>> after\n")
+    told = r"^\.copier-answers\.yml cannot be read: .* line 2,.*\. If git has left markers in it, "
+    assert re.match(told, title(helper))
+    with pytest.raises(KedroDagsterError, match=told):
+        mend(helper.parents[1], ["cli.py"])
+
+
+def test_a_copier_that_ends_without_a_word_is_told(
+    helper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (helper.parents[1] / ".copier-answers.yml").write_text(ANSWERS.format("."))
+    monkeypatch.setattr(diff, "_copier_command", lambda: ["false"])
+    assert title(helper) == "The template cannot be asked: Copier ended with exit code 1."
 
 
 def test_the_documentation_has_the_command_for_all_files(tmp_path: Path) -> None:

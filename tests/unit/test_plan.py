@@ -12,12 +12,12 @@ import yaml
 from kedro.io import CatalogConfigResolver, DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
+from kedro_datasets.json import JSONDataset
 
 from kedro_dagster.errors import DagsterConfigError
 from kedro_dagster.plan.make import make_plan
 from kedro_dagster.plan.model import JobPlan, ProjectPlan, StepPlan
 from kedro_dagster.plan.side_effects import nodes_in_no_asset
-from kedro_dagster.plan.starts import SchedulePlan
 from kedro_dagster.read.dagster_yml import KedroDagsterConfig
 from kedro_dagster.read.messages import parse_config
 from kedro_dagster.read.project import KedroProject
@@ -110,9 +110,8 @@ def test_a_plan_says_all_that_is_rendered_and_run() -> None:
     assert not hasattr(plan.project, "config")
     named, in_place = plan.jobs["named"], plan.jobs["in_place"]
     assert (named.executor, in_place.executor) == (config.executors["two"], None)
-    assert named.schedule == SchedulePlan("named_schedule", config.schedules["nightly"])
-    assert in_place.schedule is not None
-    assert in_place.schedule.name == "in_place_schedule"
+    assert named.schedule == config.schedules["nightly"]
+    assert in_place.schedule == config.jobs["in_place"].schedule
     assert {name: one.level for name, one in named.loggers.items()} == {
         "brief": "ERROR",
         "logger_1": "DEBUG",
@@ -272,8 +271,8 @@ def test_nodes_that_nothing_follows_are_assets_where_it_is_asked_for() -> None:
         digest: ("b",),
         "alone": (),
     }
-    assert plan.datasets["ns.tell"].asset_key == ["x", "ns", "tell"]
-    assert plan.datasets[digest].asset_key == ["x", digest]
+    assert plan.datasets["ns.tell"].asset.key.path == ["x", "ns", "tell"]
+    assert plan.datasets[digest].asset.key.path == ["x", digest]
     (step,) = (one for one in plan.asset_steps.values() if "same" in one.upstream)
     assert [one.name for one in step.nodes_for(["ns.tell"])] == ["pass", "ns.tell"]
     assert len(step.nodes_for(["same"])) == 2
@@ -449,35 +448,26 @@ def test_a_job_does_not_change_the_names_of_another() -> None:
     assert names("make", "two")["two"] == ["make"]
 
 
-def test_a_schedule_is_called_the_same_whatever_other_jobs_have_it() -> None:
-    def names(schedules: list[str], jobs: Mapping[str, str]) -> dict[str, str]:
-        raw = {
-            "schedules": {name: {"cron_schedule": "@daily"} for name in schedules},
-            "jobs": {job: {"pipeline": {}, "schedule": name} for job, name in jobs.items()},
-        }
-        config, _ = parse_config(raw)
-        pipelines = {"__default__": Pipeline([node(same, "raw", "a", name="make")])}
-        plan = make_plan(project_of(pipelines, config))
-        return {job: one.schedule.name for job, one in plan.jobs.items() if one.schedule}
-
-    alone = names(["daily"], {"b": "daily"})
-    assert names(["daily"], {"a": "daily", "b": "daily", "c": "daily"})["b"] == alone["b"]
-    assert names(["b", "a_schedule"], {"a": "b", "b": "a_schedule"})["b"] == alone["b"]
-    assert len(set(names(["b_c", "c"], {"a": "b_c", "a_b": "c"}).values())) == 2
-
-
-def test_a_sensor_that_is_called_as_the_schedule_of_a_job_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("a_schedule", "the schedule of job 'a'"),
+        ("kedro_on_pipeline_error", "the sensor that calls hooks for runs that were killed"),
+    ],
+)
+def test_a_sensor_that_is_called_as_another_or_as_a_schedule_is_refused(
+    name: str, owner: str
+) -> None:
     config, _ = parse_config(
         {
             "jobs": {"a": {"pipeline": {}, "schedule": {"cron_schedule": "@daily"}}},
-            "sensors": {"a_schedule": {"dataset": "files", "job": "a"}},
+            "sensors": {name: {"dataset": "files", "job": "a"}},
         }
     )
     with pytest.raises(DagsterConfigError) as caught:
         make_plan(project_of({"__default__": Pipeline(CHAIN)}, config))
-    message = "the schedule of job 'a' has this name. Choose another one."
-    (mistake,) = [one for one in caught.value.mistakes if one.path == ("sensors", "a_schedule")]
-    assert mistake.message == message
+    (mistake,) = [one for one in caught.value.mistakes if one.path == ("sensors", name)]
+    assert mistake.message == f"{owner} has this name. Choose another one."
 
 
 def test_asset_steps_of_nodes_of_one_name_stay_apart_whatever_their_order() -> None:
@@ -499,7 +489,7 @@ def test_any_dataset_name_has_a_name_in_dagster(name: str) -> None:
     assert dataset.identifier.isidentifier()
     assert dataset.identifier.isascii()
     assert dataset.identifier not in {"input", "output", "context", "config", "class"}
-    assert dataset.asset_key == [name]
+    assert dataset.asset.key.path == [name]
 
 
 def test_transcoded_names_are_one_dataset() -> None:
@@ -515,6 +505,12 @@ def test_factories_say_what_a_dataset_is() -> None:
     catalog = {"{name}_file": {"type": FILE, "filepath": "{name}"}, "m": {"type": "MemoryDataset"}}
     datasets = plan_of([node(two, "m", ["a_file", "b"])], catalog=catalog).datasets
     assert {name for name, dataset in datasets.items() if dataset.persisted} == {"a_file"}
+
+
+def test_a_class_that_a_resolver_gives_is_called_by_its_path() -> None:
+    catalog = {"raw": {"type": JSONDataset, "filepath": "raw"}}
+    raw = plan_of([node(same, "raw", "out")], catalog=catalog).datasets["raw"]
+    assert (raw.persisted, raw.type) == (True, "kedro_datasets.json.json_dataset.JSONDataset")
 
 
 @pytest.mark.parametrize(("wraps", "persisted"), [(FILE, True), ("MemoryDataset", False)])

@@ -27,6 +27,12 @@ else:
     import tomli as tomllib
 
 
+@pytest.fixture(autouse=True)
+def unchecked() -> None:
+    """Let the installed versions be checked anew."""
+    versions.check_installed.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [("kedro", "0.19.14"), ("kedro", "2.0.0"), ("dagster", "1.11.16"), ("dagster", "2.0")],
@@ -168,6 +174,18 @@ def test_warns_of_the_plugin_of_the_same_name(
         f"kedro-dagster 0.7.1, which is installed in {tmp_path}. Remove the plugin with "
         "`pip uninstall kedro-dagster`."
     )
+
+
+def test_a_command_warns_of_the_plugin_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    write_distribution(tmp_path, "kedro-dagster", "0.7.1")
+    code = "from kedro_dagster.cli import check_installed as check; check()"
+    process = run_helper(tmp_path, f"{code}; import kedro_dagster.commands.run")
+    assert process.returncode == 0, process.stderr
+    shown = process.stdout + process.stderr  # Kedro logs warnings
+    assert shown.count("Two packages are called kedro_dagster") == 1
 
 
 def test_warns_of_nothing_where_the_plugin_is_not_installed() -> None:

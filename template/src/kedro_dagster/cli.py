@@ -13,7 +13,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from pathlib import Path
+from typing import IO, Any, TextIO
 
 import click
 from kedro.framework.cli.project import run
@@ -23,9 +24,6 @@ from kedro.framework.startup import ProjectMetadata
 from .commands.home import dagster_home
 from .errors import KedroDagsterError
 from .versions import SUPPORTED, __version__, check_installed, installed
-
-if TYPE_CHECKING:
-    from . import KedroProjectTranslator
 
 __all__ = ["cli", "dagster_group", "run"]
 
@@ -38,6 +36,16 @@ _OPTIONS_OF_KEDRO = {
 }
 """The options that ``kedro dagster run`` has from ``kedro run``, of those that this Kedro knows."""
 
+
+class _OutputFile(click.File):
+    """Opened when it is written, from another folder: a command goes to that of the project."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IO[Any]:
+        return super().convert(value if value == "-" else Path.cwd() / value, param, ctx)
+
+
 _conf_source_option = click.option(
     "--conf-source",
     callback=validate_conf_source,
@@ -46,7 +54,7 @@ _conf_source_option = click.option(
 _output_option = click.option(
     "--output",
     "-o",
-    type=click.File("w", encoding="utf-8"),
+    type=_OutputFile("w", encoding="utf-8"),
     default="-",
     help="A file to write to: Kedro logs to the standard output, too.",
 )
@@ -91,13 +99,17 @@ def dev(
     Options that are not given here come from the 'dev' section of dagster.yml. Further ones are
     passed on to 'dagster dev'.
     """
-    project = _translate(metadata, env, conf_source).project
+    with _mistakes_told():
+        _use_project(metadata, env, conf_source)
+        # Dagster takes seconds to import, and Kedro imports this module for every command
+        from . import KedroProjectTranslator  # noqa: PLC0415
+
+        project = KedroProjectTranslator(metadata.project_path).project
     given = {key: value for key, value in options.items() if value is not None}
     sys.argv = ["dagster", "dev", "-m", f"{project.package_name}.definitions"]
     for key, value in {**project.config.dev.model_dump(), **given}.items():
         sys.argv += [f"--{key.replace('_', '-')}", str(value)]
     sys.argv += arguments
-    _use_project(metadata, project.env, conf_source)
     warnings.filterwarnings("ignore", _NOT_SUPERSEDED)
     logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
     # In this process, which has imported Dagster to check the project
@@ -151,15 +163,14 @@ def run_job(
     with _mistakes_told():
         _use_project(metadata, env, conf_source)
         check_installed()
-        # Dagster takes seconds to import, and Kedro imports this module for every command
-        import dagster as dg  # noqa: PLC0415
+        import dagster as dg  # noqa: PLC0415 - see dev
 
         from .commands.run import Request, run_job  # noqa: PLC0415
 
         logging.getLogger("dagster").propagate = False  # Dagster shows itself what it logs
         request = Request(job, partition, executor, resume, preset, options)
         with dg.DagsterInstance.get() as instance:
-            went_well = run_job(instance, request, str(metadata.project_path), env)
+            went_well = run_job(instance, request, str(metadata.project_path))
     sys.exit(not went_well)
 
 
@@ -186,16 +197,16 @@ def plan(
     with _mistakes_told():
         _choose(metadata, env, conf_source)
         check_installed()
-        from .commands.definitions import load_plan  # noqa: PLC0415 - see _translate
+        from .commands.definitions import load_planned  # noqa: PLC0415 - see dev
         from .plan.describe import describe  # noqa: PLC0415
         from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
         _silence_warnings()
-        planned = load_plan(metadata.package_name)
+        planned = load_planned(metadata.package_name)
     if form == "json":
-        click.echo(json.dumps(snapshot(planned), indent=2), output)
+        click.echo(json.dumps(snapshot(planned.plan, planned.asset_keys), indent=2), output)
     else:
-        text = mermaid(planned.jobs.values()) if form else describe(planned)
+        text = mermaid(planned.plan.jobs.values()) if form else describe(planned.plan)
         click.echo(text, output)
 
 
@@ -226,7 +237,7 @@ def check(
         from .commands.check import check as look  # noqa: PLC0415
 
         _silence_warnings()
-        report = look(str(metadata.project_path), env, deep=deep)
+        report = look(str(metadata.project_path), deep=deep)
     if as_json:
         click.echo(json.dumps(report.as_data(), indent=2), output)
     else:
@@ -322,16 +333,6 @@ def _choose(metadata: ProjectMetadata, env: str | None, conf_source: str | None)
 def _silence_warnings() -> None:
     """Leave out the warnings of the code location: what is printed has them."""
     logging.getLogger(f"{__package__}.render.code_location").setLevel(logging.ERROR)
-
-
-def _translate(
-    metadata: ProjectMetadata, env: str | None, conf_source: str | None
-) -> KedroProjectTranslator:
-    with _mistakes_told():
-        # Dagster takes seconds to import, and Kedro imports this module for every command
-        from . import KedroProjectTranslator  # noqa: PLC0415
-
-        return KedroProjectTranslator(metadata.project_path, env=env, conf_source=conf_source)
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 KeyPath: TypeAlias = tuple[str, ...]
 
@@ -108,14 +108,21 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
 
 def while_handled(error: BaseException, tell: Callable[..., None]) -> None:
     """Tell of an error that was raised before, where Python has it: ``sys.exc_info()``."""
-
-    def raise_it() -> NoReturn:
-        raise error
-
     try:
-        raise_it()
+        raise error  # noqa: TRY301
     except BaseException:  # noqa: BLE001  # it has been raised, and has ended what it could
         tell(error=error)
+
+
+def leaves(config: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """The innermost values of some configuration, each with the keys that lead to it."""
+    if isinstance(config, (list, tuple)):
+        config = dict(enumerate(config))
+    if isinstance(config, Mapping):
+        for key, inner in config.items():
+            yield from leaves(inner, (*path, str(key)))
+    else:
+        yield path, config
 
 
 class Hints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def installed(name: str) -> str | None:
         return None
 
 
+@cache  # a command asks, and what it imports
 def check_installed() -> None:
     """Check the installed Kedro and Dagster, and warn of the plugin of the same import name."""
     wrong = []

@@ -51,10 +51,10 @@ class Report:
         return str(DagsterConfigError(self.mistakes))
 
 
-def check(project_path: str, env: str | None, *, deep: bool = False) -> Report:
+def check(project_path: str, *, deep: bool = False) -> Report:
     """Look for mistakes; ``deep`` builds each dataset, with the credentials of this machine."""
     try:
-        translator = KedroProjectTranslator(project_path, env=env)
+        translator = KedroProjectTranslator(project_path)
     except DagsterConfigError as error:
         return Report(error.mistakes)
     except KedroDagsterError as error:
@@ -62,11 +62,11 @@ def check(project_path: str, env: str | None, *, deep: bool = False) -> Report:
     project, plan = translator.project, translator.plan
     mistakes = Mistakes(project)
     names = _names(project, plan)
-    found = dict(_types(project, names))
+    found = list(_types(project, names))
     if deep:
-        found.update(_deep(project, names - found.keys()))
-    for name, (keys, message) in sorted(found.items()):
-        mistakes.add_in_catalog((name, *keys), message)
+        found += _deep(project, names - {path[0] for path, _ in found})
+    for path, message in sorted(found):
+        mistakes.add_in_catalog(path, message)
     others = []
     try:
         load_repository(project.package_name)
@@ -82,19 +82,17 @@ def _names(project: KedroProject, plan: ProjectPlan) -> set[str]:
     return {name for name in used | catalog.config.keys() if catalog.resolve_pattern(name)}
 
 
-def _types(
-    project: KedroProject, names: Collection[str]
-) -> Iterator[tuple[str, tuple[KeyPath, str]]]:
+def _types(project: KedroProject, names: Collection[str]) -> Iterator[tuple[KeyPath, str]]:
     """Of each dataset, import the class; give those that cannot be, and why."""
     for name in names:
-        for keys, entry in _entries(project.catalog.resolve_pattern(name)):
+        for keys, entry in _entries(project.catalog.resolve_pattern(name), (name,)):
             try:
                 parse_dataset_definition(copy.deepcopy(entry))
             except Exception as error:  # noqa: BLE001  # an import of a user's module
-                yield name, ((*keys, "type"), f"{redact(_one_line(error))}.")
+                yield (*keys, "type"), f"{redact(_one_line(error))}."
 
 
-def _entries(entry: Any, keys: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+def _entries(entry: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """A catalog entry, and the one that it wraps."""
     if isinstance(entry, str):
         entry = {"type": entry}
@@ -103,19 +101,15 @@ def _entries(entry: Any, keys: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str
         yield from _entries(entry.get("dataset"), (*keys, "dataset"))
 
 
-def _deep(
-    project: KedroProject, names: Collection[str]
-) -> Iterator[tuple[str, tuple[KeyPath, str]]]:
+def _deep(project: KedroProject, names: Collection[str]) -> Iterator[tuple[KeyPath, str]]:
     """Build each dataset, and look whether its credentials are there."""
     context = project.context()
     loader = context.config_loader
     credentials = _read(loader, "credentials")
     remember(credentials)
-    missing = set()
-    for name, entry in _read(loader, "catalog").items():
-        for keys, message in _missing_credentials(entry, credentials):
-            missing.add(name)
-            yield name, (keys, message)
+    entries = _read(loader, "catalog").items()
+    missing = [one for entry in entries for one in _missing_credentials(*entry, credentials)]
+    yield from missing
     if missing:  # Kedro builds no catalog then
         return
     built = kedro_door.catalog_outside_of_runs(context)
@@ -123,7 +117,7 @@ def _deep(
         try:
             built.get(name)
         except Exception as error:  # noqa: BLE001  # whatever the class of a dataset raises
-            yield name, ((), f"cannot be built: {redact(_one_line(error))}.")
+            yield (name,), f"cannot be built: {redact(_one_line(error))}."
 
 
 def _read(loader: AbstractConfigLoader, kind: str) -> dict[str, Any]:
@@ -134,17 +128,17 @@ def _read(loader: AbstractConfigLoader, kind: str) -> dict[str, Any]:
 
 
 def _missing_credentials(
-    entry: Any, credentials: Mapping[str, Any]
+    name: str, entry: Any, credentials: Mapping[str, Any]
 ) -> Iterator[tuple[KeyPath, str]]:
-    for keys, inner in _entries(entry):
-        name = inner.get("credentials")
-        if not isinstance(name, str):
+    for keys, inner in _entries(entry, (name,)):
+        own = inner.get("credentials")
+        if not isinstance(own, str):
             continue
-        if name not in credentials:
-            yield (*keys, "credentials"), f"there are no credentials {name!r}."
-        elif unresolved := _UNRESOLVED.findall(str(credentials[name])):
+        if own not in credentials:
+            yield (*keys, "credentials"), f"there are no credentials {own!r}."
+        elif unresolved := _UNRESOLVED.findall(str(credentials[own])):
             what = ", ".join(f"${{{one}}}" for one in dict.fromkeys(unresolved))
-            yield (*keys, "credentials"), f"credentials {name!r} need {what}, which has no value."
+            yield (*keys, "credentials"), f"credentials {own!r} need {what}, which has no value."
 
 
 def _one_line(error: Exception) -> str:

@@ -9,18 +9,17 @@ import dagster as dg
 from dagster.components.definitions import LazyDefinitions
 
 from ..errors import KedroDagsterError
-from ..plan.model import ProjectPlan
 from ..plan.names import KEDRO
 from ..read.registry import describe_cause
 from ..run.resources import RunResource
 
 
-def load_plan(package: str) -> ProjectPlan:
-    """Find the plan in the definitions of a project: its steps may have names of the user's own."""
+def load_planned(package: str) -> RunResource:
+    """Find the plan in the definitions of a project: steps and assets may have the user's names."""
     resource = load_repository(package).get_top_level_resources().get(KEDRO)
     if not isinstance(resource, RunResource):
         raise KedroDagsterError(f"{package}.definitions has nothing of a KedroProjectTranslator.")
-    return resource.plan
+    return resource
 
 
 def load_repository(package: str) -> dg.RepositoryDefinition:

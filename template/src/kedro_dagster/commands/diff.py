@@ -138,7 +138,13 @@ def mend(project: Path, names: Collection[str]) -> str:
 def _answers(project: Path) -> tuple[str, dict[str, str]]:
     """The file with the answers to this template, and what it says."""
     for file in sorted(project.glob(".copier-answers*.y*ml")):
-        answers = yaml.safe_load(file.read_text(encoding="utf-8"))
+        try:
+            answers = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise TemplateError(
+                f"{file.name} cannot be read: {' '.join(str(error).split())}. If git has left "
+                "markers in it, resolve them first."
+            ) from error
         if isinstance(answers, dict) and answers.get("copier_template") == "kedro-dagster":
             return file.name, answers
     return ".copier-answers.yml", {}
@@ -191,7 +197,8 @@ class _Template:
         except subprocess.TimeoutExpired as error:
             raise TemplateError("The template has not answered within two minutes.") from error
         if asked.returncode:
-            said = [asked.stdout.partition("\n")[0], *asked.stderr.splitlines()]
+            ended = f"Copier ended with exit code {asked.returncode}."
+            said = [ended, asked.stdout.partition("\n")[0], *asked.stderr.splitlines()]
             reason = [line.strip() for line in said if line.strip()][-1]
             without_password = re.sub(r"//[^/\s]+@", "//", reason)
             raise TemplateError(f"The template cannot be asked: {without_password}")

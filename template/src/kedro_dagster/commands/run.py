@@ -18,6 +18,7 @@ from ..plan.names import KEDRO
 from ..plan.presets import merged
 from ..plan.runners import NOT_FOR_PARTITIONS
 from ..read.ad_hoc import AD_HOC, AdHocJob, with_job
+from ..read.dagster_yml import PipelineOptions
 from ..run.progress import watched_by
 from ..run.selection import RunOptions
 from .definitions import load_repository
@@ -28,10 +29,13 @@ JOB_TAG = "kedro/job"  # of a run whose job is not as dagster.yml has it
 _FIELDS = {"pipelines": "pipeline_names", "namespaces": "node_namespaces"}
 """Options of ``kedro run`` that have another name in ``dagster.yml``."""
 
-_OPTIONS = {"pipeline_names": "pipelines", "node_namespaces": "namespaces", "node_names": "nodes"}
+_OPTIONS = {
+    "pipeline_names": "pipelines",
+    "node_namespaces": "namespaces",
+    "node_names": "nodes",
+    "is_async": "async",
+}
 """And what these are called on the command line."""
-
-_FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Request:
         given = {_FIELDS.get(name, name): value for name, value in self.options.items() if value}
         if name := given.pop("pipeline", None):  # of a Kedro that runs one
             given["pipeline_names"] = [name]
-        fields = ("pipeline_names", "node_namespaces", *_FILTERS)
+        fields = PipelineOptions.model_fields
         pipeline = {name: list(given[name]) for name in fields if name in given}
         if not (pipeline or self.executor):
             return None
@@ -68,15 +72,13 @@ class Request:
         return {name: value for name, value in given.items() if name in known and value}
 
 
-def run_job(
-    instance: dg.DagsterInstance, request: Request, project_path: str, env: str | None
-) -> bool:
+def run_job(instance: dg.DagsterInstance, request: Request, project_path: str) -> bool:
     """Run a job as it is asked for, in the terminal; give whether all went well."""
     if request.resume is not None:
-        return _resume(instance, request, project_path, env)
+        return _resume(instance, request, project_path)
     ad_hoc = request.ad_hoc()
     if ad_hoc is None or not ad_hoc.name or request.job or request.preset:
-        plan = _plan(project_path, env)
+        plan = _plan(project_path)
         name = request.job or _default_job(plan)
         if request.preset:
             name = _preset_job(plan, name, request.preset)
@@ -84,22 +86,21 @@ def run_job(
         if ad_hoc and name not in plan.jobs:
             raise KedroDagsterError(f"There is no job {name!r}. {did_you_mean(name, plan.jobs)}")
     if ad_hoc:
-        plan = _plan(project_path, env, ad_hoc)
+        plan = _plan(project_path, ad_hoc)
         name = ad_hoc.name
-    execution = _Execution(instance, plan, name, ad_hoc)
-    options, tags = request.run_options(), execution.tags()
+    execution, options = _Execution(instance, plan, name, ad_hoc), request.run_options()
     definition = execution.partitions
     if definition and options.get("only_missing_outputs"):
         raise KedroDagsterError(f"--only-missing-outputs: {NOT_FOR_PARTITIONS}")
     if request.partition is None:
-        return execution.run(options, tags)
+        return execution.run(options, {})
     if definition is None:
         wanted = _keys_of_fan_out(plan.jobs.get(name), name, request.partition)
-        return execution.run({**options, "partition_keys": wanted}, tags)
+        return execution.run({**options, "partition_keys": wanted}, {})
     with dg.partition_loading_context(dynamic_partitions_store=instance):
         keys = _keys_between(definition, name, request.partition)
         of_keys = [definition.get_tags_for_partition_key(key) for key in keys]
-    return all(execution.run(options, {**tags, **more}) for more in of_keys)
+    return all(execution.run(options, tags) for tags in of_keys)
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,6 @@ class _Execution:
     plan: ProjectPlan
     name: str
     ad_hoc: AdHocJob | None
-
-    def tags(self) -> dict[str, str]:
-        return {JOB_TAG: self.ad_hoc.to_json()} if self.ad_hoc else {}
 
     @property
     def partitions(self) -> dg.PartitionsDefinition[str] | None:
@@ -131,15 +129,16 @@ class _Execution:
                 f"Job {self.name!r} runs one partition at a time: say which one, with --partition "
                 "KEY, or --partition START...END for several runs."
             )
-        source: Any = (self.plan.project.package_name, self.name, tags.get(JOB_TAG))
+        ad_hoc = self.ad_hoc.to_json() if self.ad_hoc else None
+        source: Any = (self.plan.project.package_name, self.name, ad_hoc)
         job = dg.build_reconstructable_job(__name__, job_of_command.__name__, source)
         definition, since = job.get_definition(), time.monotonic()
-        with display() as shown, watched_by(shown):
+        with display() as shown, watched_by(shown.show):
             result = dg.execute_job(
                 job,
                 instance=self.instance,
                 run_config=None if parent else _run_config(definition, options),
-                tags=dict(tags),
+                tags={**tags, **({JOB_TAG: ad_hoc} if ad_hoc else {})},
                 reexecution_options=dg.ReexecutionOptions.from_failure(parent.run_id, self.instance)
                 if parent
                 else None,
@@ -174,11 +173,11 @@ def _run_config(job: dg.JobDefinition, options: Mapping[str, Any]) -> dict[str, 
     return config
 
 
-def _plan(project_path: str, env: str | None, job: AdHocJob | None = None) -> ProjectPlan:
+def _plan(project_path: str, job: AdHocJob | None = None) -> ProjectPlan:
     """Plan the project; mistakes in a job of the command line are told in its words."""
     try:
         with with_job(job):
-            return KedroProjectTranslator(project_path, env=env).plan
+            return KedroProjectTranslator(project_path).plan
     except DagsterConfigError as error:
         given: dict[KeyPath, str] = {}
         if job:
@@ -224,12 +223,13 @@ def _preset_job(plan: ProjectPlan, name: str, preset: str) -> str:
 
 
 def _is_default(job: JobPlan) -> bool:
-    return job.options.names == ["__default__"] and not any(job.options.filters.values())
+    whole = not (job.select or any(job.options.filters.values()))
+    return whole and job.options.names == ["__default__"]
 
 
 def _bounds(partition: str) -> tuple[str, ...]:
     """A partition key, or the two ends of a range."""
-    return tuple(filter(None, partition.partition("...")[::2]))
+    return tuple(partition.split("...", 1))
 
 
 def _keys_of_fan_out(job: JobPlan | None, name: str, partition: str) -> Any:
@@ -255,42 +255,37 @@ def _keys_between(
         if key not in keys:
             hint = did_you_mean(key, keys[-1000:])
             raise KedroDagsterError(f"--partition: job {name!r} has no partition {key!r}. {hint}")
-    return keys[keys.index(bounds[0]) : keys.index(bounds[-1]) + 1]
-
-
-def _resume(
-    instance: dg.DagsterInstance, request: Request, project_path: str, env: str | None
-) -> bool:
-    """Run what is left of a run that has failed, and what was in its memory only."""
-    given = [
-        name
-        for name, value in {
-            **request.options,
-            "partition": request.partition,
-            "preset": request.preset,
-        }.items()
-        if value
-    ]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+    start, end = bounds[0], bounds[-1]
+    if not (wanted := keys[keys.index(start) : keys.index(end) + 1]):
         raise KedroDagsterError(
-            f"--resume goes on with the options of the run: leave out {options}."
+            f"--partition: job {name!r} has no partition from {start!r} to {end!r}: {end!r} is "
+            "first."
         )
-    parent = _run_to_resume(instance, request)
+    return wanted
+
+
+def _resume(instance: dg.DagsterInstance, request: Request, project_path: str) -> bool:
+    """Run what is left of a run that has failed, and what was in its memory only."""
+    asked = {**request.options, "partition": request.partition, "preset": request.preset}
+    if given := ", ".join(_as_option(name) for name, value in asked.items() if value):
+        raise KedroDagsterError(f"--resume goes on with the options of the run: leave out {given}.")
+    parent = run_to_resume(instance, request)
     ad_hoc = AdHocJob.from_json(tag) if (tag := parent.tags.get(JOB_TAG)) else None
     if request.executor:
         ad_hoc = replace(ad_hoc or AdHocJob(""), name=parent.job_name, executor=request.executor)
     if ad_hoc and ad_hoc.name != parent.job_name:
         raise KedroDagsterError(f"Tag {JOB_TAG} of run {parent.run_id} is of another job.")
-    execution = _Execution(instance, _plan(project_path, env, ad_hoc), parent.job_name, ad_hoc)
+    execution = _Execution(instance, _plan(project_path, ad_hoc), parent.job_name, ad_hoc)
     kept = {key: value for key, value in parent.tags.items() if key.startswith("dagster/partition")}
-    return execution.run({}, {**kept, **execution.tags()}, parent)
+    return execution.run({}, kept, parent)
 
 
-def _run_to_resume(instance: dg.DagsterInstance, request: Request) -> dg.DagsterRun:
+def run_to_resume(instance: dg.DagsterInstance, request: Request) -> dg.DagsterRun:
     """Find a run by its id or how that begins, or the last one."""
-    runs = instance.get_runs(dg.RunsFilter(job_name=request.job), limit=1000)
-    found = [run for run in runs if run.run_id.startswith(request.resume or "")]
+    asked = request.resume or ""
+    whole = [asked] if len(asked) == 36 else None  # which finds a run however old it is
+    runs = instance.get_runs(dg.RunsFilter(whole, request.job), limit=1000)
+    found = [run for run in runs if run.run_id.startswith(asked)]
     of_job = f" of job {request.job!r}" if request.job else ""
     if not found:
         begins = f" whose id begins with {request.resume!r}" if request.resume else ""

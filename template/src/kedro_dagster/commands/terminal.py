@@ -19,7 +19,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from ..run.executor import step_error
+from ..run.progress import how_to_resume
 
+_STARTS = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED)
 _ENDS = {
     dg.DagsterEventType.STEP_SUCCESS: "done",
     dg.DagsterEventType.STEP_FAILURE: "failed",
@@ -36,14 +38,11 @@ class Lines:
     def __init__(self) -> None:
         self.steps = self.done = self.failed = 0
 
-    def begin(self, steps: int) -> None:
-        """Show that a run of some steps begins."""
+    def show(self, event: dg.DagsterEvent, steps: int) -> None:
+        """Show what happens in a run of some steps."""
         self.steps = steps
-
-    def show(self, event: dg.DagsterEvent) -> None:
-        """Show what happens."""
         state, step = _ENDS.get(event.event_type), str(event.step_key)
-        if event.event_type is dg.DagsterEventType.STEP_START:
+        if event.event_type in _STARTS:
             self.started(step)
         elif state:
             self.done += state in ("done", "skipped")
@@ -66,11 +65,6 @@ class Bars(Lines):
         self._progress = progress
         self._whole = progress.add_task("The run begins", total=None)
         self._running: dict[str, TaskID] = {}
-
-    def begin(self, steps: int) -> None:
-        """Show how many steps there are."""
-        super().begin(steps)
-        self._update()
 
     def started(self, step: str) -> None:
         """Add a line for a step."""
@@ -137,25 +131,29 @@ def _replace(descriptors: dict[int, int]) -> None:
         os.dup2(other, descriptor)
 
 
-def summary(
-    events: Sequence[dg.DagsterEvent], run: dg.DagsterRun, seconds: float
-) -> Iterator[tuple[str, str]]:
-    """Say what has come of a run, in lines with their colors."""
-    for name, where in _materialised(events):
-        yield f"  {name}  {where}".rstrip(), ""
+def echo_summary(events: Sequence[dg.DagsterEvent], run: dg.DagsterRun, since: float) -> None:
+    """Print what has come of a run that began at some time."""
+    for event in events:
+        if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+            made = event.step_materialization_data.materialization
+            key = f" [{made.partition}]" if made.partition else ""
+            path = made.metadata.get("path")
+            name = f"{made.asset_key.to_user_string()}{key}"
+            click.echo(f"  {name}  {path.value if path else ''}".rstrip())
     failures = [event for event in events if event.event_type in _FAILURES]
     canceled = run.status is dg.DagsterRunStatus.CANCELED
     for event in () if canceled else [one for one in failures if one.step_key] or failures:
         error = step_error(event)
         what = f"Step {event.step_key}" if event.step_key else "The run"
         message = next(iter(error.args[0].splitlines()), "")
-        yield f"{_frames_of_others(error.traceback)}{what} failed: {message}", "red"
-    status = run.status.value.lower()
-    color = "green" if run.is_success else "red"
-    yield f"Run {run.run_id} of {run.job_name}: {status} in {seconds:.1f} seconds.", color
+        frames = _frames_of_others(error.traceback)
+        click.secho(f"{frames}{what} failed: {message}", fg="red")
+    status, seconds = run.status.value.lower(), time.monotonic() - since
+    text = f"Run {run.run_id} of {run.job_name}: {status} in {seconds:.1f} seconds."
+    click.secho(text, fg="green" if run.is_success else "red")
     if not run.is_success:
-        command = f"kedro dagster run {run.job_name} --resume {run.run_id}"
-        yield f"To go on with what it has not done: {command}", ""
+        command = how_to_resume(run.run_id, run.job_name)
+        click.echo(f"To go on with what it has not done: {command}")
 
 
 def _frames_of_others(traceback: str) -> str:
@@ -164,20 +162,3 @@ def _frames_of_others(traceback: str) -> str:
     inner = tuple(f'  File "{Path(one.__file__ or "").parent}{os.sep}' for one in (dg, kedro))
     kept = [frame for frame in frames if not frame.startswith((*inner, _OWN))]
     return "".join(kept)
-
-
-def _materialised(events: Sequence[dg.DagsterEvent]) -> Iterator[tuple[str, str]]:
-    """The assets that a run has made, each with where it is."""
-    for event in events:
-        if event.event_type is not dg.DagsterEventType.ASSET_MATERIALIZATION:
-            continue
-        made = event.step_materialization_data.materialization
-        key = f" [{made.partition}]" if made.partition else ""
-        path = made.metadata.get("path")
-        yield f"{made.asset_key.to_user_string()}{key}", str(path.value) if path else ""
-
-
-def echo_summary(events: Sequence[dg.DagsterEvent], run: dg.DagsterRun, since: float) -> None:
-    """Print what has come of a run that began at some time."""
-    for line, color in summary(events, run, time.monotonic() - since):
-        click.secho(line, fg=color or None)

@@ -12,7 +12,6 @@ from ..doors.kedro import strip_transcoding
 from ..read.dagster_yml import JobOptions
 from ..read.mistakes import Mistakes
 from .model import AssetStepPlan, Datasets, JobPlan, Nodes, StepPlan, partitioned_in
-from .partitions import driving_dataset
 from .steps import outside_inputs
 
 _NO_PLACE: Mapping[str, str] = {
@@ -38,13 +37,6 @@ def check_target(job: str, options: JobOptions, mistakes: Mistakes) -> None:
         if value and value != "per_run":
             told = repr(value) if isinstance(value, (str, bool)) else "this"
             mistakes.add((*place, key), f"{told} is not for a job of assets: {why}.")
-
-
-def check_drivers(pipeline: Pipeline, datasets: Datasets, whole: Collection[str]) -> None:
-    """Refuse nodes that write several partitioned datasets, with other partitions each."""
-    for node in pipeline.nodes:
-        if node.name not in whole:
-            driving_dataset(node, datasets)
 
 
 def assets_of(pipeline: Pipeline, asset_steps: Collection[AssetStepPlan]) -> list[str]:

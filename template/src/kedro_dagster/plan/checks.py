@@ -12,12 +12,13 @@ import dagster as dg
 from kedro.pipeline.node import Node
 
 from ..errors import KeyPath
-from ..read.dagster_yml import AfterOptions, KedroDagsterConfig, LoggerOptions
+from ..read.dagster_yml import KedroDagsterConfig, LoggerOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .executors import EXECUTORS, executors_used, find_executor
-from .model import Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
-from .partitions import check_mapping
+from .model import AssetStepPlan, Datasets, JobPlan, data_inputs, data_outputs, partitioned_in
+from .names import FAILURE_SENSOR, schedule_name, sensor_name
+from .partitions import check_mapping, mapping_of_asset
 
 
 def check_mappings(
@@ -57,12 +58,35 @@ def check_mappings(
             mistakes.add_in_catalog((variant, "partition_mappings"), str(error))
 
 
+def check_asset_steps(
+    steps: Iterable[AssetStepPlan], datasets: Datasets, mistakes: Mistakes
+) -> None:
+    """Look for assets of one step that are made from another one by different mappings."""
+    for step in (one for one in steps if len(one.upstream) > 1):
+        found: dict[str, tuple[str, dg.PartitionMapping]] = {}
+        for name, sources in step.upstream.items():
+            target = datasets[name].partitioning
+            for source, partitioning in partitioned_in(sources, datasets).items():
+                mapping = mapping_of_asset(partitioning, target, name, wholly=step.takes_all)
+                if mapping is None:
+                    continue
+                other, first = found.setdefault(source, (name, mapping))
+                if mapping != first:
+                    place = (datasets[source].variants[0], "partition_mappings", name)
+                    message = f"{other!r} is made in the same step, and Dagster takes one mapping"
+                    advice = (
+                        "for all assets of a step. Give both the same one, or let two nodes make "
+                        "them, between which nothing passes in memory."
+                    )
+                    mistakes.add_in_catalog(place, f"{message} {advice}")
+
+
 def check_after(
     config: KedroDagsterConfig, jobs: Mapping[str, JobPlan], mistakes: Mistakes
 ) -> None:
     """Look for jobs that start after one that is not there, after each other, or for no key."""
     own = {
-        name: [one.job for one in map(AfterOptions.of, given.after) if not one.location]
+        name: [one.job for one in given.starts_after if not one.location]
         for name, given in config.jobs.items()
     }
     known = {*own, *config.preset_jobs}
@@ -101,10 +125,11 @@ def check_sensors(
         for name, partitioning in partitioned_in(datasets, datasets).items()
         if isinstance(partitioning.definition, dg.DynamicPartitionsDefinition)
     }
-    taken = {
-        one.schedule.name: f"schedule of job {one.name!r}" for one in jobs.values() if one.schedule
+    taken = {FAILURE_SENSOR: "sensor that calls hooks for runs that were killed"}
+    taken |= {
+        schedule_name(name): f"schedule of job {name!r}" for name in jobs if jobs[name].schedule
     }
-    taken |= {one.after.name: f"sensor of job {one.name!r}" for one in jobs.values() if one.after}
+    taken |= {sensor_name(name): f"sensor of job {name!r}" for name in jobs if jobs[name].after}
     for name, options in project.config.sensors.items():
         place, job = ("sensors", name), jobs.get(options.job)
         if name in taken:
@@ -138,18 +163,17 @@ def check_references(config: KedroDagsterConfig, mistakes: Mistakes) -> None:
         if not find_executor(config, path, executor)
     ]
     for job, options in config.jobs.items():
+        schedules: dict[KeyPath, Any] = {("schedule",): options.schedule}
+        for preset, given in options.presets.items():
+            schedules["presets", preset, "schedule"] = given.schedule
         references += [
-            (("jobs", job, "schedule"), "schedules", options.schedule, config.schedules),
             *(
-                (
-                    ("jobs", job, "presets", preset, "schedule"),
-                    *("schedules", given.schedule, config.schedules),
-                )
-                for preset, given in options.presets.items()
+                (("jobs", job, *keys), "schedules", schedules[keys], config.schedules)
+                for keys in schedules
             ),
             *(
-                (("jobs", job, "loggers"), "loggers", logger, config.loggers)
-                for logger in options.loggers
+                (("jobs", job, "loggers"), "loggers", one, config.loggers)
+                for one in options.loggers
             ),
         ]
     for path, section, name, defined in references:
@@ -178,14 +202,14 @@ def _check_handler(
     factory = "()" if "()" in handler else "class"
     try:
         logging.config.BaseConfigurator({}).resolve(str(handler.get(factory, "")))
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001  # an import of a user's module
         message = f"{handler.get(factory)!r} cannot be imported: {error.__cause__ or error}."
         mistakes.add((*path, factory), f"{message} Write one like 'logging.StreamHandler'.")
     formatter = handler.get("formatter")
     if formatter is not None and formatter not in options.formatters:
         message = f"{formatter!r} is not defined in 'formatters'."
         mistakes.add((*path, "formatter"), message, formatter, options.formatters)
-    for name in handler.get("filters", ()):
+    for name in handler.get("filters") or ():
         if name not in options.filters:
             message = f"{name!r} is not defined in 'filters'."
             mistakes.add((*path, "filters"), message, name, options.filters)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 from kedro.io import CachedDataset, DatasetError, MemoryDataset, SharedMemoryDataset
-from kedro.io.core import parse_dataset_definition
+from kedro.io.core import is_parameter, parse_dataset_definition
 from kedro.pipeline import Pipeline
 
 from ..doors.kedro import strip_transcoding
@@ -19,10 +19,11 @@ from ..read.dagster_yml import AssetsOptions
 from ..read.mistakes import Mistakes
 from ..read.partition_entry import read_partitioning
 from ..read.project import KedroProject
+from ..read.registry import describe_cause
 from .asset_words import read_words
-from .kinds import address_of, kinds_of
+from .kinds import address_of, kinds_of, type_of
 from .lineage import Lineage, is_group_name
-from .model import DatasetKind, DatasetPlan, is_parameter
+from .model import DatasetKind, DatasetPlan
 from .names import identifier
 from .validators import CheckPlan, plan_check
 
@@ -110,7 +111,7 @@ def _plan_dataset(
         identifier=identifier(name),
         kind=kind,
         variants=tuple(variants),
-        type=str(entry.get("type")),
+        type=type_of(entry),
         versioned=bool(entry.get("versioned")),
         metadata=metadata if isinstance(metadata, Mapping) else {},
         partitioning=partitioning,
@@ -137,12 +138,10 @@ def _metadata_mistakes(metadata: Any) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _kind(entry: Mapping[str, Any], kind_of: KindOfType) -> DatasetKind:
-    name = entry.get("type")
-    if name is None:
+    if entry.get("type") is None:
         raise BadValueError(("type",), "this key is required.")
-    if isinstance(name, type):
-        name = f"{name.__module__}.{name.__qualname__}"
-    kind = kind_of(str(name))
+    name = type_of(entry)
+    kind = kind_of(name)
     if kind is None:  # a CachedDataset is what it wraps
         wrapped = entry.get("dataset")
         return _kind(wrapped if isinstance(wrapped, dict) else {"type": wrapped}, kind_of)
@@ -157,6 +156,8 @@ def _kind_of_type(type_name: str) -> DatasetKind | str | None:
         dataset_class, _ = parse_dataset_definition({"type": type_name})
     except DatasetError as error:
         return str(error).splitlines()[0].rstrip(":")
+    except Exception as error:  # noqa: BLE001  # an import of a user's module
+        return describe_cause(error)
     if issubclass(dataset_class, CachedDataset):
         return None
     if issubclass(dataset_class, (MemoryDataset, SharedMemoryDataset)) or dataset_class._EPHEMERAL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from .model import JobPlan, ProjectPlan, StepPlan, StepSettings
+from .names import schedule_name
 from .preflight import preflight
 from .side_effects import RUN_THEM, nodes_in_no_asset
 
@@ -43,9 +44,9 @@ def _options(job: JobPlan) -> Iterator[str]:
     if job.whole:
         yield f"all partitions at once: {', '.join(sorted(job.whole))}"
     if job.schedule:
-        yield f"schedule {job.schedule.name}"
+        yield f"schedule {schedule_name(job.name)}"
     if job.after:
-        yield f"after {job.after}"
+        yield f"after {', '.join(map(str, job.after))}"
     if job.max_concurrent_runs:
         yield f"max_concurrent_runs {job.max_concurrent_runs}, when busy {job.when_busy}"
     if job.pattern:

@@ -13,6 +13,7 @@ import dagster as dg
 from ..errors import KeyPath, did_you_mean
 from ..read.dagster_yml import ExecutorOptions, KedroDagsterConfig
 from ..read.mistakes import Mistakes
+from ..read.registry import describe_cause
 
 _PATHS = {
     "in_process": "dagster.in_process_executor",
@@ -137,15 +138,20 @@ def import_executor(name: str) -> dg.ExecutorDefinition:
             "its dotted path."
         )
     try:
-        definition = getattr(importlib.import_module(module), attribute)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0].replace("_", "-")
+        package = (error.name or module).partition(".")[0].replace("_", "-")
         raise ValueError(
             f"executor {name!r} needs a package that is not installed ({error}). Install it: "
             f"pip install {package}"
         ) from error
-    except AttributeError as error:
-        raise ValueError(f"there is no {attribute!r} in module {module}.") from error
+    except Exception as error:
+        raise ValueError(
+            f"executor {name!r} cannot be imported: {describe_cause(error)}"
+        ) from error
+    definition = getattr(imported, attribute, None)
+    if definition is None:
+        raise ValueError(f"there is no {attribute!r} in module {module}.")
     if not isinstance(definition, dg.ExecutorDefinition):
         raise ValueError(f"{name!r} is no dagster.ExecutorDefinition, but {definition!r}.")
     return definition

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from kedro.pipeline import Pipeline
@@ -11,14 +11,12 @@ from kedro.pipeline import Pipeline
 from ..read.dagster_yml import JobOptions, KedroDagsterConfig, LoggerOptions, ScheduleOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
-from .asset_jobs import assets_of, check_assets, check_drivers, with_assets
+from .asset_jobs import assets_of, check_assets, with_assets
 from .executors import find_executor
-from .model import AssetStepPlan, JobPlan, Nodes, StepPlan
-from .names import ONE_RUN_TAG, schedule_name
-from .partitions import job_partitioning
-from .presets import preset_job
+from .model import AssetStepPlan, JobPlan, Nodes, PresetPlan, StepPlan
+from .names import ONE_RUN_TAG
+from .partitions import driving_dataset, job_partitioning
 from .runners import NOT_FOR_PARTITIONS, check_runner
-from .starts import SchedulePlan, after_of
 from .steps import StepPlanner, cycle_of_groups, group_nodes
 
 Groups: TypeAlias = Sequence[tuple[str, Nodes]]
@@ -57,8 +55,14 @@ class JobPlanner:
                 continue
             jobs[name] = self._let_make_assets(job) if options.target == "assets" else job
             for preset, given in options.presets.items():
-                schedule = _schedule_of(config, f"{name}_{preset}", given.schedule)
-                made = preset_job(jobs[name], preset, given, schedule)
+                made = replace(
+                    jobs[name],
+                    name=f"{name}_{preset}",
+                    description=given.description,
+                    schedule=_schedule_of(config, given.schedule),
+                    after=(),
+                    preset=PresetPlan(name, preset, given.run_options),
+                )
                 jobs.setdefault(made.name, made)
         return jobs
 
@@ -77,8 +81,9 @@ class JobPlanner:
             if options.target == "ops":
                 partitioning, fans_out = job_partitioning(options, pipeline, datasets, whole)
                 steps = self.steps.job_steps(name, groups, fans_out, whole)
-            else:  # its steps are those of its assets
-                check_drivers(pipeline, datasets, whole)
+            for node in pipeline.nodes if options.target == "assets" else ():
+                if node.name not in whole:  # a node that writes other partitions is refused
+                    driving_dataset(node, datasets)
         except ValueError as error:
             self.mistakes.add(("jobs", name, "pipeline"), str(error))
             return None
@@ -86,6 +91,7 @@ class JobPlanner:
             self.mistakes.add(("jobs", name, "only_missing_outputs"), NOT_FOR_PARTITIONS)
         check_runner(name, options, pipeline, datasets, self.mistakes)
         executor = find_executor(config, ("jobs", name, "executor"), options.executor)
+        waits = options.max_concurrent_runs == 1 and options.when_busy == "queue"
         return JobPlan(
             name=name,
             options=options.pipeline,
@@ -97,11 +103,11 @@ class JobPlanner:
             executor=executor[1] if executor else None,
             runner=options.runner,
             only_missing_outputs=options.only_missing_outputs,
-            schedule=_schedule_of(config, name, options.schedule),
-            after=after_of(name, options),
+            schedule=_schedule_of(config, options.schedule),
+            after=options.starts_after,
             loggers=_loggers_of(config, options),
             description=options.description,
-            tags={**options.tags, **_queue_tag(name, options)},
+            tags={**options.tags, **({ONE_RUN_TAG: name} if waits else {})},
             max_concurrent_runs=options.max_concurrent_runs,
             when_busy=options.when_busy,
             pattern=self.project.job_patterns.get(name),
@@ -124,17 +130,10 @@ class JobPlanner:
         return job
 
 
-def _queue_tag(job: str, options: JobOptions) -> Mapping[str, str]:
-    """The tag by which Dagster's queue starts one run at a time, where the instance limits it."""
-    waits = options.max_concurrent_runs == 1 and options.when_busy == "queue"
-    return {ONE_RUN_TAG: job} if waits else {}
-
-
 def _schedule_of(
-    config: KedroDagsterConfig, job: str, schedule: str | ScheduleOptions | None
-) -> SchedulePlan | None:
-    options = config.schedules.get(schedule) if isinstance(schedule, str) else schedule
-    return SchedulePlan(schedule_name(job), options) if options else None
+    config: KedroDagsterConfig, schedule: str | ScheduleOptions | None
+) -> ScheduleOptions | None:
+    return config.schedules.get(schedule) if isinstance(schedule, str) else schedule
 
 
 def _loggers_of(config: KedroDagsterConfig, options: JobOptions) -> Mapping[str, LoggerOptions]:

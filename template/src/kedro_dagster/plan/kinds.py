@@ -46,6 +46,12 @@ _ALIASES = {
 }
 
 
+def type_of(entry: Mapping[str, Any]) -> str:
+    """The class of a dataset as its entry calls it; a resolver gives the class itself."""
+    given = entry.get("type")
+    return f"{given.__module__}.{given.__qualname__}" if isinstance(given, type) else str(given)
+
+
 def kinds_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
     """At most three kinds: the format, the library and the storage; else a word for the class."""
     kinds = tuple(dict.fromkeys(_known_kinds(entry)))[:3]
@@ -102,9 +108,7 @@ def _words(entry: Mapping[str, Any]) -> Iterator[str]:
 
 def _class_of(entry: Mapping[str, Any]) -> tuple[str, str]:
     """The module of a dataset's class, and its name without ``Dataset``."""
-    given = entry.get("type")
-    path = f"{given.__module__}.{given.__qualname__}" if isinstance(given, type) else str(given)
-    module, _, name = path.rpartition(".")
+    module, _, name = type_of(entry).rpartition(".")
     return module, name.removesuffix("Dataset") or name
 
 

@@ -15,7 +15,14 @@ from ..errors import KeyPath
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from ..read.step_words import StepWords
-from .checks import check_after, check_loggers, check_mappings, check_references, check_sensors
+from .checks import (
+    check_after,
+    check_asset_steps,
+    check_loggers,
+    check_mappings,
+    check_references,
+    check_sensors,
+)
 from .datasets import plan_datasets
 from .executors import check_executors, find_executor
 from .jobs import JobPlanner
@@ -51,6 +58,7 @@ def make_plan(project: KedroProject) -> ProjectPlan:
     if are_known:
         names_of_jobs = {*pipelines, *config.preset_jobs}
         asset_steps = steps.asset_steps(pipelines.values(), reserved=names_of_jobs)
+        check_asset_steps(asset_steps, steps.datasets, mistakes)
     planner = JobPlanner(project, steps, asset_steps, whole, mistakes)
     jobs = planner.plan(pipelines, datasets_are_known=plans_steps)
     check_after(config, jobs, mistakes)

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 import dagster as dg
+from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -22,7 +23,6 @@ from ..read.partition_entry import Partitioning
 from ..read.partition_keys import PartitionScope
 from ..read.source import ProjectSource
 from ..read.step_words import StepWords
-from .starts import AfterPlan, PresetPlan, SchedulePlan
 from .validators import CheckPlan
 
 Nodes: TypeAlias = tuple[Node, ...]
@@ -68,10 +68,10 @@ class DatasetPlan:
     name: str
     identifier: str
     kind: DatasetKind
-    variants: tuple[str, ...]
-    type: str
-    versioned: bool
-    metadata: Mapping[str, Any]
+    variants: tuple[str, ...] = ()
+    type: str = ""
+    versioned: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     partitioning: Partitioning | None = None
     stays: str = ""
     facts: bool = False
@@ -93,11 +93,6 @@ class DatasetPlan:
     def asset(self) -> dg.AssetSpec:
         """Its asset, with nothing but its key and what the catalog entry says of it."""
         return self.said or dg.AssetSpec(self.name.split("."))
-
-    @property
-    def asset_key(self) -> list[str]:
-        """The path of its asset: the name split on dots, unless the catalog gives another."""
-        return list(self.asset.key.path)
 
 
 Datasets: TypeAlias = Mapping[str, DatasetPlan]
@@ -147,6 +142,15 @@ class StepPlan:
 
 
 @dataclass(frozen=True)
+class PresetPlan:
+    """Of which job another one is a preset, and what the config of its runs has."""
+
+    job: str
+    name: str
+    run_options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class JobPlan:
     """A job: the steps of a filtered pipeline, or those that make assets.
 
@@ -163,7 +167,7 @@ class JobPlan:
         runner: The Kedro runner of the nodes of each step; ``None`` where they run in order.
         only_missing_outputs: Whether its runs make what is missing only, as ``kedro run`` can.
         schedule: When it runs by itself.
-        after: After which other jobs it starts by itself.
+        after: The other jobs after which it starts by itself.
         loggers: Its loggers, by the name they have in its run config.
         description: What the UI says of it.
         tags: Dagster tags of its runs.
@@ -184,8 +188,8 @@ class JobPlan:
     executor: dagster_yml.ExecutorOptions | None = None
     runner: dagster_yml.RunnerOptions | None = None
     only_missing_outputs: bool = False
-    schedule: SchedulePlan | None = None
-    after: AfterPlan | None = None
+    schedule: dagster_yml.ScheduleOptions | None = None
+    after: tuple[dagster_yml.AfterOptions, ...] = ()
     loggers: Mapping[str, dagster_yml.LoggerOptions] = field(default_factory=dict)
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -314,11 +318,6 @@ class ProjectPlan:
     @functools.cached_property
     def _transient(self) -> frozenset[str]:
         return frozenset(name for name, one in self.datasets.items() if not one.persisted)
-
-
-def is_parameter(name: str) -> bool:
-    """Whether a node's input is a parameter: ``parameters`` or ``params:...``."""
-    return name == "parameters" or name.startswith("params:")
 
 
 def data_inputs(node: Node) -> Iterator[str]:

@@ -27,6 +27,9 @@ from ..utils import (
 ONE_RUN_TAG = "kedro/one_run_of"
 """The tag of runs of which Dagster's queue is to start one at a time, with the job's name."""
 
+FAILURE_SENSOR = "kedro_on_pipeline_error"
+"""The sensor that calls hooks for runs whose worker was killed."""
+
 _NAMED_BY_KEDRO = re.compile(r"(.+)(__[0-9a-f]{8})")
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")

@@ -154,7 +154,9 @@ def job_partitioning(
                     "node runs once."
                 )
         return None, True
-    if options.partitions is None and all(one.fans_out for one in involved.values()):
+    definitions = [one.definition for one in involved.values()]
+    plain = all(isinstance(one, dg.StaticPartitionsDefinition) for one in definitions)
+    if options.partitions is None and plain:
         return None, True
     first = next(iter(leaders), "")
     for name, partitioning in leaders.items():
@@ -224,13 +226,17 @@ def upstream_keys(
     return found
 
 
-def can_map(upstream: Partitioning, downstream: Partitioning, downstream_name: str) -> bool:
-    """Whether there is a mapping, or Dagster infers one that fits."""
+def mapping_of_asset(
+    upstream: Partitioning, downstream: Partitioning | None, downstream_name: str, *, wholly: bool
+) -> dg.PartitionMapping | None:
+    """The mapping between two assets; ``None`` for the one that Dagster infers."""
+    if downstream is None:  # a pattern may match any dataset
+        return upstream.mapping_to_plain(downstream_name)
     try:
         check_mapping(upstream, downstream, downstream_name)
     except ValueError:
-        return False
-    return True
+        wholly = True
+    return dg.AllPartitionMapping() if wholly else upstream.mapping_to(downstream_name)
 
 
 def check_mapping(

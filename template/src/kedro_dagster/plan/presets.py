@@ -6,33 +6,16 @@ The launchpad knows no named run configs: Dagster shows one config for each job.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from ..errors import KeyPath
 from ..read.conf_files import runtime_params_asked_for
-from ..read.dagster_yml import PresetOptions
 from ..read.mistakes import Mistakes
 from ..read.project import KedroProject
 from .chosen_keys import steps_for_keys
 from .model import JobPlan
-from .starts import PresetPlan, SchedulePlan
-
-
-def preset_job(
-    job: JobPlan, preset: str, options: PresetOptions, schedule: SchedulePlan | None
-) -> JobPlan:
-    """Make the job that a preset is; it shares the steps and the turns of its job."""
-    return replace(
-        job,
-        name=f"{job.name}_{preset}",
-        description=options.description,
-        schedule=schedule,
-        after=None,
-        preset=PresetPlan(job.name, preset, options.run_options),
-    )
 
 
 def merged(options: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import dagster as dg
 from kedro.pipeline import Pipeline
@@ -34,7 +32,14 @@ def select_assets(
         for step in plan.asset_steps.values()
         for name, upstream in step.upstream.items()
     }
-    assets = _definitions(made.values(), [spec(name, ()) for name in plan.external])
+    op = dg.OpDefinition(lambda: None, "make", outs={"made": dg.Out(dg.Nothing)})
+    assets = [  # Dagster selects among definitions: it takes no specs there
+        *(
+            dg.AssetsDefinition(node_def=op, keys_by_output_name={"made": one.key}, specs=[one])
+            for one in made.values()
+        ),
+        *(dg.AssetsDefinition(specs=[spec(name, ())]) for name in plan.external),
+    ]
     for name, job in selecting.items():
         if job.preset:  # which makes what its job does, and comes after it
             root = jobs[job.preset.job]
@@ -100,31 +105,3 @@ def _words(specs: Mapping[str, dg.AssetSpec]) -> set[str]:
         found.update(f"kind:{kind}" for kind in spec.kinds)
         found.update([f"group:{spec.group_name}"] if spec.group_name else ())
     return found
-
-
-def _definitions(
-    made: Iterable[dg.AssetSpec], external: Iterable[dg.AssetSpec]
-) -> list[dg.AssetsDefinition]:
-    """Definitions in which assets can be selected: Dagster takes no specs there."""
-    by_partitions: dict[Any, list[dg.AssetSpec]] = defaultdict(list)
-    for one in made:
-        by_partitions[one.partitions_def].append(one)
-    groups = enumerate(by_partitions.values())
-    return [
-        *(_made(f"assets_{index}", specs) for index, specs in groups),
-        dg.AssetsDefinition(specs=list(external)),
-    ]
-
-
-def _made(name: str, specs: list[dg.AssetSpec]) -> dg.AssetsDefinition:
-    made = {f"out_{index}": spec.key for index, spec in enumerate(specs)}
-    deps = {dep.asset_key for spec in specs for dep in spec.deps} - {*made.values()}
-    read = {f"in_{index}": key for index, key in enumerate(deps)}
-    ins, outs = dict.fromkeys(read, dg.In(dg.Nothing)), dict.fromkeys(made, dg.Out(dg.Nothing))
-    return dg.AssetsDefinition(
-        node_def=dg.OpDefinition(lambda: None, name, ins=ins, outs=outs),
-        keys_by_input_name=read,
-        keys_by_output_name=made,
-        specs=specs,
-        can_subset=True,
-    )

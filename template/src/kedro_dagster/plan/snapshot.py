@@ -5,13 +5,15 @@ The words are those of Kedro's inspection snapshot (``kedro.inspection``) and of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import dagster as dg
 from kedro import __version__ as kedro_version
 from kedro.pipeline.node import Node
 
 from .model import AssetStepPlan, DatasetPlan, JobPlan, ProjectPlan, StepPlan
+from .names import schedule_name
 from .preflight import preflight
 from .side_effects import nodes_in_no_asset
 
@@ -19,7 +21,7 @@ VERSION = 1
 """Of the form of the snapshot: another one has a key removed, or its meaning changed."""
 
 
-def snapshot(plan: ProjectPlan) -> dict[str, Any]:
+def snapshot(plan: ProjectPlan, keys: Mapping[str, dg.AssetKey]) -> dict[str, Any]:
     """Write a plan as data that JSON has. It holds names, and no values of parameters."""
     nodes = {node.name: node for job in plan.jobs.values() for node in job.pipeline.nodes}
     names = (name.removeprefix("params:").partition(".")[0] for name in plan.parameters)
@@ -31,7 +33,7 @@ def snapshot(plan: ProjectPlan) -> dict[str, Any]:
             "kedro_version": kedro_version,
         },
         "jobs": [_job(job) for job in plan.jobs.values()],
-        "assets": [one for step in plan.asset_steps.values() for one in _assets(plan, step)],
+        "assets": [one for step in plan.asset_steps.values() for one in _assets(plan, keys, step)],
         "nodes_in_no_asset": nodes_in_no_asset(plan),
         "nodes": [_node(node) for node in nodes.values()],
         "datasets": {
@@ -59,8 +61,8 @@ def _job(job: JobPlan) -> dict[str, Any]:
         "outputs": sorted(job.pipeline.outputs()),
         "executor": job.executor.kind if job.executor else None,
         "runner": job.runner.type if job.runner else None,
-        "schedule": job.schedule.name if job.schedule else None,
-        "after": [one.model_dump() for one in job.after.jobs] if job.after else [],
+        "schedule": schedule_name(job.name) if job.schedule else None,
+        "after": [one.model_dump() for one in job.after],
         "one_partition_a_run": job.partitioning is not None,
         "groups": [
             {**_group(step), "dependencies": [one.name for one in _sources(job, step)]}
@@ -90,10 +92,12 @@ def _sources(job: JobPlan, step: StepPlan) -> list[StepPlan]:
     return list({one.name: one for one in found}.values())
 
 
-def _assets(plan: ProjectPlan, asset_step: AssetStepPlan) -> Iterator[dict[str, Any]]:
+def _assets(
+    plan: ProjectPlan, keys: Mapping[str, dg.AssetKey], asset_step: AssetStepPlan
+) -> Iterator[dict[str, Any]]:
     for name, upstream in asset_step.upstream.items():
         yield {
-            "key": plan.datasets[name].asset_key,
+            "key": list(keys[name].path),
             "dataset": name if plan.datasets[name].variants else None,
             "group": asset_step.step.name,
             "nodes": [node.name for node in asset_step.nodes_for([name])],

@@ -220,15 +220,19 @@ def _missing(loader: AbstractConfigLoader, files: Sequence[Path], root: Path) ->
 def _syntax_mistake(error: Exception, files: Sequence[Path], root: Path) -> Mistake:
     """Say in which file and where a ``dagster.yml`` cannot be read."""
     for file in files:
-        name = relative_path(file, root)
+        name, content = relative_path(file, root), None
+        if file.suffix not in _SUFFIXES:
+            continue  # an archive
         try:
             content = OmegaConf.load(file)
-        except yaml.MarkedYAMLError as found:
-            mark = found.problem_mark
+        except yaml.YAMLError as found:
+            mark = getattr(found, "problem_mark", None)
             line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-            return Mistake(name, (), f"{line}{found.problem}.")
-        except ValueError:
-            continue  # an archive
+            problem = getattr(found, "problem", None) or str(found).splitlines()[0]
+            return Mistake(name, (), f"{line}{problem}.")
+        except Exception as found:  # noqa: BLE001  # what OmegaConf raises for a wrong key or value
+            if not isinstance(found, OSError) or found.errno:  # that is for a single value
+                continue
         if not isinstance(content, DictConfig) or not all(isinstance(key, str) for key in content):
             known = ", ".join(map(repr, KedroDagsterConfig.model_fields))
             return Mistake(name, (), f"its top level must have the keys {known}.")

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 from kedro.config import AbstractConfigLoader, MissingConfigException
 
-from ..errors import StepFailedError
+from ..errors import StepFailedError, leaves
 
 _SHOWN_INSTEAD = "<redacted>"  # as Kedro writes it
 
@@ -82,15 +82,11 @@ def remember_credentials(loader: AbstractConfigLoader) -> None:
 
 
 def _texts_in(config: Any) -> Iterator[str]:
-    if isinstance(config, dict):
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for inner in config:
-            yield from _texts_in(inner)
-    elif isinstance(config, str):
-        yield config
-    elif isinstance(config, int) and config > 99_999:  # a port or a flag is found everywhere
-        yield str(config)
+    for _, value in leaves(config):
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, int) and value > 99_999:  # a port or a flag is found everywhere
+            yield str(value)
 
 
 def redact(text: str) -> str:

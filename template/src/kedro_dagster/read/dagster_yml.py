@@ -20,9 +20,6 @@ from pydantic_core import PydanticKnownError
 
 from . import values
 
-OPTION_SECTIONS = ("dev", "assets")
-"""The sections whose keys are options; those of any other are names of the user's choosing."""
-
 MULTIPROCESS = ("multiprocess", "multiprocess_executor")
 """The names of the executor that has workers."""
 
@@ -142,10 +139,8 @@ class AfterOptions(Options):
     job: str
     location: str | None = None
 
-    @classmethod
-    def of(cls, value: str | AfterOptions) -> AfterOptions:
-        """Read what may be the name of a job of this code location."""
-        return cls(job=value) if isinstance(value, str) else value
+    def __str__(self) -> str:
+        return "/".join(filter(None, (self.location, self.job)))
 
 
 def _name_or_options(value: Any) -> str:
@@ -245,6 +240,12 @@ class JobOptions(Options):
     def names_pipeline(self) -> bool:
         """Whether it says which pipeline it is of, rather than to select from all assets."""
         return "pipeline" in self.model_fields_set
+
+    @property
+    def starts_after(self) -> tuple[AfterOptions, ...]:
+        """The jobs after which it starts, each once."""
+        named = (AfterOptions(job=one) if isinstance(one, str) else one for one in self.after)
+        return tuple(dict.fromkeys(named))
 
 
 class RetryOptions(Options):

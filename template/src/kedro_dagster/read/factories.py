@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -16,7 +15,7 @@ from kedro.io import CatalogConfigResolver
 from kedro.pipeline import Pipeline
 from parse import parse  # type: ignore[import-untyped]
 
-from ..errors import BadValueError, KeyPath, did_you_mean
+from ..errors import BadValueError, KeyPath, did_you_mean, leaves
 
 DEFAULT = "__default__"
 
@@ -28,15 +27,6 @@ _BINDING = (*_PIPELINES, *_NAMESPACES, "tags")
 _PLACEHOLDER = re.compile(r"\{(\w+)[^{}]*\}")
 
 Bound = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class MadeJobs:
-    """What factories have given: entries of ``jobs``, and the pattern that each of them is of."""
-
-    content: Mapping[str, Any]
-    patterns: Mapping[str, str]
-    mistakes: tuple[tuple[KeyPath, str], ...]
 
 
 def factories_in(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,8 +44,11 @@ def pipelines_of_factories(factories: Mapping[str, Any]) -> set[str]:
 
 def make_jobs(
     raw: Mapping[str, Any], factories: Mapping[str, Any], pipelines: Mapping[str, Pipeline]
-) -> MadeJobs:
-    """Add to ``dagster.yml`` the jobs that its factories give; a job that is there by name wins."""
+) -> tuple[dict[str, Any], dict[str, str], list[tuple[KeyPath, str]]]:
+    """Add to ``dagster.yml`` the jobs that its factories give; a job that is there by name wins.
+
+    Give its content, the pattern of each job that a factory gives, and what is wrong in factories.
+    """
     named = {str(name): entry for name, entry in raw["jobs"].items() if name not in factories}
     made, patterns = dict[str, Any](), dict[str, str]()
     mistakes: list[tuple[KeyPath, str]] = []
@@ -67,7 +60,7 @@ def make_jobs(
                     made[name], patterns[name] = job, pattern
         except BadValueError as error:
             mistakes.append((("jobs", pattern, *error.path), error.message))
-    return MadeJobs({**raw, "jobs": {**named, **made}}, patterns, tuple(mistakes))
+    return {**raw, "jobs": {**named, **made}}, patterns, mistakes
 
 
 def _jobs_of(
@@ -78,8 +71,8 @@ def _jobs_of(
         raise BadValueError((), "write a 'pipeline' whose names have its placeholders.")
     texts = list(_binding_texts(options))
     known = {name for _, text in texts for name in _PLACEHOLDER.findall(text)}
-    for path, text in (((), pattern), *_texts(entry)):
-        for name in _PLACEHOLDER.findall(text):
+    for path, text in (((), pattern), *leaves(entry)):
+        for name in _PLACEHOLDER.findall(text) if isinstance(text, str) else ():
             if name not in known:
                 places = f"{', '.join(_BINDING[:-2])} or tags of its pipeline"
                 message = f"{{{name}}} stands for nothing: it is not in {places}."
@@ -146,15 +139,6 @@ def _pipeline_names(entry: Any) -> list[str]:
 def _listed(value: Any) -> list[str]:
     values: Iterable[Any] = value if isinstance(value, list) else [value]
     return [str(one) for one in values if one is not None]
-
-
-def _texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(value, (Mapping, list)):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, inner in items:
-            yield from _texts(inner, (*path, str(key)))
-    elif isinstance(value, str):
-        yield path, value
 
 
 def _filled(text: str, bound: Bound) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import Hints, KeyPath
-from .dagster_yml import OPTION_SECTIONS, KedroDagsterConfig
+from .dagster_yml import KedroDagsterConfig
 from .factories import factories_in
 
 
@@ -94,11 +94,9 @@ def _message(
         return "this key is required."
     if kind == "literal_error":
         return f"{value!r} is not allowed. Allowed: {detail['ctx']['expected']}."
-    if kind in ("model_type", "dict_type"):
-        names_are_own = (
-            root is KedroDagsterConfig and len(path) == 1 and path[0] not in OPTION_SECTIONS
-        )
-        keys = "" if names_are_own else f": {', '.join(map(repr, _allowed_keys(path, root)))}"
+    if kind in ("model_type", "dict_type"):  # the keys of a dict are of the user's choosing
+        allowed = _allowed_keys(path, root) if kind == "model_type" else ()
+        keys = f": {', '.join(map(repr, allowed))}" if allowed else ""
         return f"{value!r} is not valid here. Write keys with values{keys}."
     if kind == "value_error":
         return str(detail["ctx"]["error"])
@@ -107,9 +105,12 @@ def _message(
 
 def _allowed_keys(path: Iterable[str], model: type[BaseModel]) -> list[str]:
     """The keys that a mapping may have, found by walking down the models."""
+    is_name = False  # of the user's choosing
     for key in path:
-        if key in model.model_fields:
-            model = _model_in(model.model_fields[key].annotation) or model
+        field = None if is_name else model.model_fields.get(key)
+        is_name = field is not None and get_origin(field.annotation) is dict
+        if field:
+            model = _model_in(field.annotation) or model
     return list(model.model_fields)
 
 

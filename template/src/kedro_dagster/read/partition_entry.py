@@ -38,11 +38,6 @@ class Partitioning:
             return all(Partitioning(dim.partitions_def).is_static for dim in dimensions)
         return isinstance(self.definition, dg.StaticPartitionsDefinition)
 
-    @property
-    def fans_out(self) -> bool:
-        """Whether jobs run all keys at once, unless they are told otherwise."""
-        return isinstance(self.definition, dg.StaticPartitionsDefinition)
-
     def mapping_to(self, name: str) -> dg.PartitionMapping | None:
         """The mapping that is given for a downstream dataset; its own name wins over patterns."""
         if name in self.mappings:
@@ -139,7 +134,7 @@ def _build(config: Any, where: KeyPath, *bases: type) -> Any:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module or "dagster"), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise BadValueError((*where, "type"), f"there is no class {path!r} ({error}).") from error
     if not (isinstance(found, type) and issubclass(found, bases)):
         kinds = " or ".join(base.__name__ for base in bases)

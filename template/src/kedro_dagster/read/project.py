@@ -25,6 +25,7 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from ..doors import quiet
+from ..doors.dagster import hand_to_runs, has_runs_to_come
 from ..doors.kedro_session import session_class
 from ..errors import KeyPath, ProjectNotFoundError
 from .ad_hoc import add_job_asked_for
@@ -35,7 +36,7 @@ from .from_hooks import entries_of_hooks
 from .hidden import hidden_paths
 from .messages import parse_config
 from .registry import describe_cause, load_pipelines, pipelines_of_jobs
-from .source import ProjectSource, load_outlines, send_outlines_to_runs
+from .source import ProjectSource, dump, load_outlines
 
 CONF_SOURCE = "KEDRO_CONF_SOURCE"
 """The environment variable that says where the configuration is, as ``KEDRO_ENV`` says which."""
@@ -82,8 +83,9 @@ class KedroProject(ProjectSource):
     def hand_outlines_to_runs(self) -> None:
         """Let the runs of this code location import only the pipelines they run, if Kedro can."""
         wanted = pipelines_of_jobs(self.config)
-        if len(wanted) > 1 and hasattr(registered_pipelines, "set_requested"):
-            send_outlines_to_runs(self.package_name, self.pipelines)  # all: groups depend on them
+        are_asked_for = len(wanted) > 1 and hasattr(registered_pipelines, "set_requested")
+        if are_asked_for and has_runs_to_come():  # all of them: groups depend on them
+            hand_to_runs(f"kedro_dagster/{self.package_name}", dump(self.pipelines))
 
 
 def read_project(
@@ -106,10 +108,9 @@ def read_project(
     if not wanted <= pipelines.keys():
         pipelines, import_failures = load_pipelines(package, wanted, source.call_hooks)
     if factories:
-        made = make_jobs(raw_config, factories, pipelines)
-        config, mistakes = parse_config(made.content)
-        mistakes += made.mistakes
-        patterns.update(made.patterns)
+        content, patterns, of_factories = make_jobs(raw_config, factories, pipelines)
+        config, mistakes = parse_config(content)
+        mistakes += of_factories
     asked = add_job_asked_for(config)
     # A job that the command line changes is not as its pattern has it
     patterns = {

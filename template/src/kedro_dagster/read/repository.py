@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,27 +12,8 @@ _REMOTE = re.compile(r'^\[remote "(.+?)"\]$(?:\n(?!\[).*)*?\n\s*url\s*=\s*(.+)$'
 _URL = re.compile(r"^(?:\w+://)?(?:[^@/]*@)?([^:/]+)(?::\d+)?[:/](.+?)(?:\.git)?/?$")
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A git repository that has a remote on a host that can show files.
-
-    Args:
-        root: Its folder here.
-        url: What stands before the path of a file in it, without credentials.
-    """
-
-    root: Path
-    url: str
-
-    def url_of(self, file: Path) -> str | None:
-        """The address of a file, unless it is no part of the repository."""
-        if not file.is_relative_to(self.root) or "site-packages" in file.parts:
-            return None
-        return f"{self.url}/{quote(file.relative_to(self.root).as_posix())}"
-
-
-def find_repository(path: Path) -> Repository | None:
-    """Find the repository that a folder is in, and where the branch in use is on the web."""
+def find_repository(path: Path) -> tuple[Path, str] | None:
+    """Find the root of the repository that a folder is in, and where its branch is on the web."""
     root = next((one for one in (path, *path.parents) if (one / ".git").exists()), None)
     if root is None:
         return None
@@ -47,7 +27,7 @@ def find_repository(path: Path) -> Repository | None:
         head = (folder / "HEAD").read_text("utf-8").strip()
         remote = remotes.get("origin") or next(iter(remotes.values()), "")
         if url := _web_address(remote, head.removeprefix("ref: refs/heads/")):
-            return Repository(root, url)
+            return root, url
     return None
 
 

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 from kedro.framework.context import KedroContext
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from ..doors import kedro as kedro_door
-from ..doors.dagster import hand_to_runs, handed_over, has_runs_to_come
+from ..doors.dagster import handed_over
 from ..errors import PipelineLoadError
 from .registry import failed_import, load_pipelines
-from .repository import Repository, find_repository
+from .repository import find_repository
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,14 @@ class ProjectSource:
 
     def url_of(self, file: Path) -> str | None:
         """Where a file of the project is on the web, if it is."""
-        return self._repository.url_of(file) if self._repository else None
+        if self._repository is None or "site-packages" in file.parts:
+            return None
+        root, url = self._repository
+        inside = file.is_relative_to(root)
+        return f"{url}/{quote(file.relative_to(root).as_posix())}" if inside else None
 
     @cached_property
-    def _repository(self) -> Repository | None:
+    def _repository(self) -> tuple[Path, str] | None:
         return find_repository(self.path)
 
     def call_hooks(self) -> None:
@@ -121,12 +126,6 @@ class OutlinedNode(Node):
 
 def _not_imported(*_: Any) -> NoReturn:
     raise RuntimeError("A node of a pipeline that is not imported cannot run.")
-
-
-def send_outlines_to_runs(package_name: str, pipelines: Mapping[str, Pipeline]) -> None:
-    """Give the processes of runs the outlines of pipelines."""
-    if has_runs_to_come():
-        hand_to_runs(f"kedro_dagster/{package_name}", dump(pipelines))
 
 
 def dump(pipelines: Mapping[str, Pipeline]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ..plan.model import JobPlan, ProjectPlan
-from ..plan.starts import AfterPlan
+from ..plan.names import sensor_name
 from ..read.dagster_yml import AfterOptions
 from ..run.turns import describe_busy, free_turns
 
@@ -31,20 +31,20 @@ def job_sensor(
     Dagster calls it for each run of these that succeeds. What it does depends on what is stored,
     not on that run alone: so of two that end at the same time, one starts the job.
     """
-    assert job.after is not None
-    after = job.after
 
     @dg.run_status_sensor(
         dg.DagsterRunStatus.SUCCESS,
-        name=after.name,
+        name=sensor_name(job.name),
         monitored_jobs=[
             dg.JobSelector(location_name=one.location, job_name=one.job)
             if one.location
             else jobs[one.job]
-            for one in after.jobs
+            for one in job.after
         ],
         request_job=jobs[job.name],
-        description=f"Starts {job.name} when each of these has succeeded: {after}.",
+        description=(
+            f"Starts {job.name} when each of these has succeeded: {', '.join(map(str, job.after))}."
+        ),
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def sensor(
@@ -53,7 +53,7 @@ def job_sensor(
         free = free_turns(plan, context.instance, job)
         if free == 0:
             return dg.SkipReason(f"{describe_busy(job)}.")
-        stored = _Stored(job.name, after, context.instance, context.dagster_run)
+        stored = _Stored(job.name, job.after, context.instance, context.dagster_run)
         if job.partitioning is None:
             return stored.requests([None])[:free] or stored.waits(None)
         key = context.partition_key
@@ -77,7 +77,7 @@ class _Stored:
     """
 
     name: str
-    after: AfterPlan
+    after: tuple[AfterOptions, ...]
     instance: dg.DagsterInstance
     ended: dg.DagsterRun
 
@@ -96,63 +96,57 @@ class _Stored:
         missing = [one for one, run in self._successes(key).items() if run is None]
         if any(one.job == self.ended.job_name for one in missing):
             return None  # a reason would end the tick, with other runs still to be seen
-        jobs = AfterPlan("", tuple(missing))
+        jobs = ", ".join(map(str, missing))
         return dg.SkipReason(f"Since the last run of {self.name!r}, none succeeded of: {jobs}.")
 
     def later_keys(self) -> list[str]:
         """The partitions that the same job has made since: a backfill ends many runs a tick."""
         (record,) = self.instance.get_run_records(dg.RunsFilter([self.ended.run_id]))
         end = datetime.fromtimestamp(record.end_time or 0, timezone.utc)
-        location = _location(self.ended)
-        runs = self._runs(self.ended.job_name, None, success=True, since=end)
-        keys = (
-            one.dagster_run.tags.get("dagster/partition")
-            for one in runs
-            if _location(one.dagster_run) == location
-        )
+        job = AfterOptions(job=self.ended.job_name, location=_location(self.ended))
+        runs = self._runs(job, None, success=True, since=end)
+        keys = (one.dagster_run.tags.get("dagster/partition") for one in runs)
         return list(filter(None, keys))
 
     def _successes(self, key: str | None) -> dict[AfterOptions, str | None]:
         """The latest run of each job that has succeeded since the last run of this one, if any."""
-        own = self._runs(self.name, key)
-        here = AfterOptions(job=self.name)
-        last = next((one.create_timestamp for one in own if self._is_of(here, one)), None)
+        own = self._runs(AfterOptions(job=self.name), key)
+        last = next((one.create_timestamp for one in own), None)
         found = {}
-        for one in self.after.jobs:
-            runs = self._runs(one.job, key, success=True, since=last)
-            found[one] = next(
-                (
-                    run.dagster_run.run_id
-                    for run in runs
-                    if self._is_of(one, run)
-                    and (last is None or (run.end_time or 0) > last.timestamp())
-                ),
-                None,
+        for one in self.after:
+            runs = self._runs(one, key, success=True, since=last)
+            ids = (
+                run.dagster_run.run_id
+                for run in runs
+                if last is None or (run.end_time or 0) > last.timestamp()
             )
+            found[one] = next(ids, None)
         return found
 
     def _runs(
         self,
-        job: str,
+        job: AfterOptions,
         key: str | None,
         *,
         success: bool = False,
         since: datetime | None = None,
-    ) -> Sequence[dg.RunRecord]:
+    ) -> list[dg.RunRecord]:
+        """The last runs of a job, the latest first."""
         filters = dg.RunsFilter(
-            job_name=job,
+            job_name=job.job,
             statuses=[dg.DagsterRunStatus.SUCCESS] if success else [],
             tags={"dagster/partition": key} if key else {},
             updated_after=since,
         )
-        return self.instance.get_run_records(filters, limit=_MOST_RUNS)
+        records = self.instance.get_run_records(filters, limit=_MOST_RUNS)
+        return [one for one in records if self._is_of(job, one)]
 
     def _is_of(self, job: AfterOptions, record: dg.RunRecord) -> bool:
         """Whether a run is of the code location of a job."""
         location, ended = _location(record.dagster_run), _location(self.ended)
         if job.location:
             return location == job.location
-        others = {one.location for one in self.after.jobs if one.location}
+        others = {one.location for one in self.after if one.location}
         return location not in others if ended in others else location == ended
 
 

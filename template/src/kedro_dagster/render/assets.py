@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
+from kedro.io.core import is_parameter
 from kedro.pipeline.node import Node
 from pydantic_core import from_json, to_json
 
-from ..plan.model import DatasetPlan, ProjectPlan, is_parameter
+from ..plan.model import DatasetPlan, ProjectPlan
 from ..plan.names import KEDRO_IO_MANAGER
-from ..plan.partitions import can_map
+from ..plan.partitions import mapping_of_asset
 from .source_code import code_references, docstring_of
 
 
@@ -169,12 +170,8 @@ class CatalogTranslator:
             if self.asset_keys[source] in said:
                 continue
             partitioning, mapping = datasets[source].partitioning, None
-            if partitioning and target:
-                mapping = partitioning.mapping_to(name)
-                if source in wholly or not can_map(partitioning, target, name):
-                    mapping = dg.AllPartitionMapping()
-            elif partitioning:  # a pattern may match any dataset
-                mapping = partitioning.mapping_to_plain(name)
+            if partitioning:
+                mapping = mapping_of_asset(partitioning, target, name, wholly=source in wholly)
             deps.append(dg.AssetDep(self.asset_keys[source], partition_mapping=mapping))
         return spec.merge_attributes(deps=deps)
 

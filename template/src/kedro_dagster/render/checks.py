@@ -10,11 +10,6 @@ from ..run.checks import NAME
 from ..run.steps import StepBody
 
 
-def is_checked_with_its_step(dataset: DatasetPlan) -> bool:
-    """Whether the step that makes a dataset checks it too, while it saves."""
-    return dataset.check is not None and dataset.check.on_save
-
-
 def check_spec(dataset: DatasetPlan, key: dg.AssetKey) -> dg.AssetCheckSpec:
     """Describe the check of a dataset."""
     check = dataset.check

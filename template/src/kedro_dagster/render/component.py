@@ -211,11 +211,11 @@ def _selected(kedro: KedroProjectTranslator, whole: dg.Definitions, select: str)
         if (names := [name for name in step.upstream if keys[name] in chosen])
     ]
     read = {source for step in made for upstream in step.upstream.values() for source in upstream}
-    external = read.intersection(kedro.plan.external)
+    external = [one for one in kedro.plan.external if one in read or keys[one] in chosen]
     shown = chosen | {keys[name] for name in external}
     checks = kedro.nodes.checks()
     return dg.Definitions(
-        assets=[*map(kedro.nodes.assets, made), *map(kedro.catalog.spec, sorted(external))],
+        assets=[*map(kedro.nodes.assets, made), *map(kedro.catalog.spec, external)],
         asset_checks=[one for one in checks if {key.asset_key for key in one.check_keys} <= shown],
         jobs=whole.jobs,
         schedules=whole.schedules,

@@ -11,7 +11,7 @@ import dagster as dg
 
 from ..plan.executors import UNRESOLVED, import_executor, option_errors
 from ..plan.model import JobPlan, ProjectPlan, StepPlan
-from ..plan.names import KEDRO
+from ..plan.names import KEDRO, schedule_name
 from ..plan.presets import merged
 from ..read.dagster_yml import ExecutorOptions, LoggerOptions
 from ..run.executor import with_kedro_hooks
@@ -95,8 +95,8 @@ class PipelineTranslator:
         Returns:
             The schedule.
         """
-        assert job.schedule is not None
-        options = job.schedule.options
+        options = job.schedule
+        assert options is not None
         run_config = _run_config(job, options.runtime_params)
         definition = job.partitioning.definition if job.partitioning else None
         plain = definition is None and job.when_busy == "queue"
@@ -115,7 +115,7 @@ class PipelineTranslator:
                 yield dg.RunRequest(run_key, run_config=run_config, partition_key=key)
 
         return dg.ScheduleDefinition(
-            name=job.schedule.name,
+            name=schedule_name(job.name),
             job_name=job.name,
             cron_schedule=options.cron_schedule,
             execution_timezone=options.execution_timezone,

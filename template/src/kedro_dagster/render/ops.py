@@ -23,7 +23,7 @@ from ..run.records import keeping_events
 from ..run.steps import StepBody
 from ..run.transient import Transient
 from .assets import CatalogTranslator, tags_of
-from .checks import check_alone, check_spec, is_checked_with_its_step
+from .checks import check_alone, check_spec
 
 _AFTER = dg.In(dg.Nothing)  # it only orders the steps
 
@@ -168,7 +168,7 @@ class NodeTranslator:
         checks = {
             check_identifier(name): check_spec(datasets[name], keys[name])
             for name in made
-            if is_checked_with_its_step(datasets[name])
+            if (check := datasets[name].check) and check.on_save
         }
         op = self._op(
             asset_step.step,
@@ -200,7 +200,7 @@ class NodeTranslator:
         """
         made = {name for step in self.plan.asset_steps.values() for name in step.upstream}
         for name, dataset in self.plan.datasets.items():
-            if dataset.check and not (name in made and is_checked_with_its_step(dataset)):
+            if dataset.check and not (name in made and dataset.check.on_save):
                 yield check_alone(dataset, self.catalog.asset_keys[name], self._body)
 
     def _op(

@@ -9,6 +9,7 @@ import dagster as dg
 
 from ..doors import kedro as kedro_door
 from ..plan.model import ProjectPlan
+from ..plan.names import FAILURE_SENSOR
 from ..read.credentials import redacted_errors, remember_credentials
 from ..read.dagster_yml import SensorOptions
 from ..read.partition_entry import all_keys
@@ -27,7 +28,7 @@ def pipeline_error_sensor(plan: ProjectPlan) -> dg.SensorDefinition:
     """
 
     @dg.run_failure_sensor(
-        name="kedro_on_pipeline_error",
+        name=FAILURE_SENSOR,
         description="Calls Kedro's on_pipeline_error for runs whose worker was killed.",
         default_status=dg.DefaultSensorStatus.RUNNING,
     )

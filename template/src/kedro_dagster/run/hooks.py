@@ -11,13 +11,14 @@ from typing import Any
 
 import dagster as dg
 from kedro import __version__ as kedro_version
+from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from ..doors import kedro as kedro_door
 from ..doors.kedro_runner import suggest_resume, with_missing_outputs
 from ..errors import RunConfigError, StepFailedError, while_handled
-from ..plan.model import ProjectPlan, is_parameter, partitioned_in
+from ..plan.model import ProjectPlan, partitioned_in
 from ..plan.preflight import SHOWN
 from ..plan.runners import NOT_FOR_PARTITIONS, is_async, make_runner, runs_in_order
 from ..plan.side_effects import RUN_THEM, nodes_in_no_asset
@@ -27,6 +28,7 @@ from .event_log import event_log
 from .identity import PARENT_RUN_ID_TAG, close_hooks, lost_with, new_identity, open_hooks
 from .kedro_run import KedroRun, publish_run
 from .partitions import check_partitions
+from .progress import how_to_resume
 from .run_state import Place, changes_of_hooks
 from .selection import RunOptions, RunSelection, planned_steps, select_nodes
 from .transient import Release
@@ -135,7 +137,7 @@ class PipelineHooks:
             done = [node for node in pipeline.nodes if node.name not in left]
             suggest_resume(pipeline, done, run.catalog)
         if dagster_run_id:
-            command = f" or by `kedro dagster run --resume {dagster_run_id}`" if job else ""
+            command = f" or by `{how_to_resume(dagster_run_id)}`" if job else ""
             logger.warning(
                 "In Dagster, re-execute this run from failure, in its UI%s: that runs what has not "
                 "run, and makes again what was in memory.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,7 +10,7 @@ from kedro.config import AbstractConfigLoader, MissingConfigException
 from kedro.io.core import parse_dataset_definition
 
 from ..doors import kedro as kedro_door
-from ..errors import KeyPath, RunConfigError
+from ..errors import KeyPath, RunConfigError, leaves
 
 _NAMES_CODE: Mapping[str, tuple[str, ...]] = {
     "type": (),
@@ -25,7 +25,7 @@ default, all do."""
 
 def check_runtime_params(params: Mapping[str, Any]) -> None:
     """Refuse interpolations, which OmegaConf would evaluate with any resolver of the project."""
-    for path, value in _leaves(params):
+    for path, value in leaves(params):
         if isinstance(value, str) and "${" in value:
             raise RunConfigError(
                 ("runtime_params", *path),
@@ -46,7 +46,7 @@ def check_load_versions(versions: Mapping[str, Any]) -> None:
 
 def check_start_method(executor_config: Mapping[str, Any]) -> None:
     """Refuse modules that the processes of steps would import first."""
-    for path, value in _leaves(executor_config):
+    for path, value in leaves(executor_config):
         if "preload_modules" in path:
             raise dg.DagsterInvariantViolationError(
                 f"execution.config.{'.'.join(path)}: {value!r} would be imported, and no run "
@@ -63,8 +63,8 @@ def check_classes(loader: AbstractConfigLoader, conf_source: str, env: str | Non
     """Refuse runtime parameters that change which class or module the catalog names."""
     planning_loader = kedro_door.planning_config_loader(conf_source, env)
     try:
-        planned = dict(_leaves(kedro_door.read_leniently(planning_loader, "catalog")))
-        found = dict(_leaves(loader["catalog"]))
+        planned = dict(leaves(kedro_door.read_leniently(planning_loader, "catalog")))
+        found = dict(leaves(loader["catalog"]))
     except MissingConfigException:
         return
     changed = [path for path, value in found.items() if value != planned.get(path)]
@@ -84,14 +84,3 @@ def _names_code(path: KeyPath, catalog: Mapping[KeyPath, Any]) -> bool:
     owner = catalog.get((*path[:-1], "type"))
     bases = parse_dataset_definition({"type": owner})[0].__mro__ if owner else ()
     return any(base.__name__ in owners for base in bases)
-
-
-def _leaves(config: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """The innermost values of some configuration, each with the keys that lead to it."""
-    if isinstance(config, (list, tuple)):
-        config = dict(enumerate(config))
-    if isinstance(config, Mapping):
-        for key, inner in config.items():
-            yield from _leaves(inner, (*path, str(key)))
-    else:
-        yield path, config

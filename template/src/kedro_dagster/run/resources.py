@@ -33,7 +33,7 @@ def make_resources(
     """Make all resources; an ``io_manager``, which they use, is the user's or Dagster's own."""
     names = {key: name for name, key in asset_keys.items()}
     return {
-        KEDRO: RunResource(plan),
+        KEDRO: RunResource(plan, asset_keys),
         KEDRO_IO_MANAGER: dg.IOManagerDefinition(
             lambda context: KedroIOManager(context.resources.kedro, names),
             required_resource_keys={KEDRO},
@@ -48,10 +48,10 @@ def make_resources(
 
 
 class RunResource(dg.ResourceDefinition):
-    """Gives a process of a run its :class:`KedroRun`, and others the plan."""
+    """Gives a process of a run its :class:`KedroRun`, and others the plan and its asset keys."""
 
-    def __init__(self, plan: ProjectPlan) -> None:
-        self.plan = plan
+    def __init__(self, plan: ProjectPlan, asset_keys: Mapping[str, dg.AssetKey]) -> None:
+        self.plan, self.asset_keys = plan, asset_keys
         super().__init__(
             lambda context: _open_run(plan, context),
             config_schema=RunOptions.to_fields_dict(),

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+from kedro.io.core import is_parameter
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import AbstractRunner
@@ -27,7 +28,6 @@ from ..plan.model import (
     StepPlan,
     data_inputs,
     data_outputs,
-    is_parameter,
 )
 from ..plan.names import check_identifier
 from ..plan.parameters import overrides
