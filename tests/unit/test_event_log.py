@@ -43,8 +43,10 @@ def log_in_step(
 
     @dg.op
     def step(context: dg.OpExecutionContext) -> None:
-        with event_log(context.log, context.instance, limit):
-            code()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "EVENT_LOG_LIMIT", limit)
+            with event_log(context.log, context.instance):
+                code()
 
     @dg.job
     def job() -> None:
