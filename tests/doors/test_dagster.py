@@ -155,10 +155,12 @@ def take_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     find = builtins.__import__
 
     def take_away(name: str) -> None:
-        def found(module: str, scope: Any = None, _: Any = None, names: Any = (), level: int = 0):
-            if scope and scope["__name__"] in DOORS and name in (names or ()):
+        def found(
+            module: str, scope: Any = None, _: Any = None, fromlist: Any = (), level: int = 0
+        ):
+            if scope and scope["__name__"] in DOORS and name in (fromlist or ()):
                 raise ImportError(f"cannot import name {name!r} from {module!r}")
-            return find(module, scope, _, names, level)
+            return find(module, scope, _, fromlist, level)
 
         if "." in name:
             monkeypatch.delattr(name)
