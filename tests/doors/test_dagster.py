@@ -5,6 +5,7 @@ import builtins
 import importlib
 import inspect
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -127,7 +128,6 @@ OPTIONAL = {
         None,
         ("DagsterUserCodeUnreachableError",),
     ),
-    "turns": Way(door.heed_interrupts, None, ("raise_execution_interrupts",)),
     "lost runs": Way(
         lambda: MonitoredRunLauncher().supports_check_run_worker_health,
         False,
@@ -155,10 +155,12 @@ def take_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     find = builtins.__import__
 
     def take_away(name: str) -> None:
-        def found(module: str, scope: Any = None, _: Any = None, names: Any = (), level: int = 0):
-            if scope and scope["__name__"] in DOORS and name in (names or ()):
+        def found(
+            module: str, scope: Any = None, _: Any = None, fromlist: Any = (), level: int = 0
+        ):
+            if scope and scope["__name__"] in DOORS and name in (fromlist or ()):
                 raise ImportError(f"cannot import name {name!r} from {module!r}")
-            return find(module, scope, _, names, level)
+            return find(module, scope, _, fromlist, level)
 
         if "." in name:
             monkeypatch.delattr(name)
@@ -229,6 +231,21 @@ def test_a_worker_plans_a_run_once_and_knows_of_earlier_attempts(
     assert attempts == [0, 0, 1]
     assert len(plans) == 1
     assert len(configs) == 2  # that of the plan, and that of all steps
+
+
+def test_the_first_message_of_a_worker_tells_that_it_heeds_interrupts() -> None:
+    heeds: list[bool] = []
+
+    def put(_: object) -> None:
+        heeds.append(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a worker is, see worker_processes
+    try:
+        dagster_workers.send_events(put, iter(["event"]))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heeds == [True, True, True]
 
 
 @pytest.mark.parametrize("case", OPTIONAL)

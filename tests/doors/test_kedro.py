@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from kedro.config import OmegaConfigLoader, omegaconf_config
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import _create_hook_manager, hook_impl
 from kedro.framework.session import KedroSession
+from kedro.framework.session import session as session_module
 from kedro.io import (
     AbstractDataset,
     AbstractVersionedDataset,
@@ -34,6 +36,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_dagster.doors import fallback, kedro_session
 from kedro_dagster.doors import kedro as door
 from kedro_dagster.doors.kedro_runner import with_missing_outputs
+from kedro_dagster.doors.omegaconf import LenientOmegaConf
 from kedro_dagster.errors import UnsupportedVersionError
 
 CATALOG = "made: {type: MemoryDataset}\n"
@@ -263,6 +266,63 @@ def test_without_its_omegaconf_a_config_loader_reads_strictly_and_that_is_told(
     (message,) = told(caplog)
     assert f"does not fit kedro {kedro.__version__}" in message
     assert "what only a run can resolve is a mistake at load" in message
+
+
+def overlapping(second: Callable[[], Any]) -> Callable[[], threading.Thread]:
+    """Give a function that starts another one in a thread, and gives it a moment."""
+
+    def start() -> threading.Thread:
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        return thread
+
+    return start
+
+
+def test_threads_that_read_at_once_all_read_leniently() -> None:
+    plain, read = omegaconf_config.OmegaConf, dict[str, Any]()
+
+    class Loader(dict[str, Any]):
+        def __missing__(self, name: str) -> Any:
+            thread = start() if name == "first" else None
+            read[name] = omegaconf_config.OmegaConf
+            return thread
+
+    loader: Any = Loader()
+    start = overlapping(lambda: door.read_leniently(loader, "second"))
+    door.read_leniently(loader, "first").join()
+    assert read == dict.fromkeys(("first", "second"), LenientOmegaConf)
+    assert omegaconf_config.OmegaConf is plain
+
+
+def test_threads_that_open_sessions_at_once_have_identities_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, over = session_module.generate_timestamp, threading.Event()
+    made, threads = list[str](), list[threading.Thread]()
+
+    def make(identity: str) -> None:
+        session = kedro_session.make_session(identity, str(tmp_path), "shop", "conf", {})
+        made.append(session.session_id)
+        over.set()
+
+    class OwnSession(KedroSession):
+        @classmethod
+        def create(cls, **options: Any) -> KedroSession:
+            if threads:
+                over.wait(1)
+            else:
+                threads.append(start())
+            return super().create(**options)
+
+    start = overlapping(lambda: make("second"))
+    monkeypatch.setattr(kedro_session, "session_class", lambda: OwnSession)
+    monkeypatch.setattr(session_module, "validate_settings", lambda: None)
+    make("first")
+    threads[0].join()
+    assert made == ["first", "second"]
+    assert session_module.generate_timestamp is plain
 
 
 def put_by_a_hook() -> set[str]:

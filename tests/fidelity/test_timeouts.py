@@ -13,6 +13,7 @@ import pytest
 
 from kedro_dagster.errors import StepTimeoutError
 from kedro_dagster.read.messages import parse_config
+from kedro_dagster.run import timeouts
 from kedro_dagster.run.timeouts import time_limit
 from projects import Project, make_project
 
@@ -129,6 +130,15 @@ def spin() -> Iterator[None]:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         yield
+
+
+def test_a_worker_is_told_of_a_limit_that_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(timeouts, "tell", steps.append)
+    limit = time_limit("spin", 60)
+    assert steps == []
+    with limit:
+        assert steps == ["spin"]
 
 
 def test_code_in_another_thread_ends_too() -> None:

@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,8 +43,10 @@ def log_in_step(
 
     @dg.op
     def step(context: dg.OpExecutionContext) -> None:
-        with event_log(context.log, context.instance, limit):
-            code()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "EVENT_LOG_LIMIT", limit)
+            with event_log(context.log, context.instance):
+                code()
 
     @dg.job
     def job() -> None:
@@ -356,3 +359,33 @@ def test_a_process_that_a_node_forks_shows_its_records_once(
         "in the fork",
         "after the fork",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_while_a_thread_begins_to_write_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flush, begun, over = module._Batches.flush, threading.Event(), threading.Event()
+
+    def write(batches: module._Batches) -> None:
+        with batches._writing:
+            begun.set()
+            over.wait(60)
+
+    def flush_and_begin(batches: module._Batches) -> None:
+        flush(batches)
+        if batches._users and not begun.is_set():
+            threading.Thread(target=write, args=(batches,), daemon=True).start()
+            begun.wait(60)
+
+    def code() -> None:
+        monkeypatch.setattr(module._Batches, "flush", flush_and_begin)
+        process = os.fork()
+        if process == 0:
+            signal.alarm(30)
+            logger.info("in the fork")
+            os._exit(0)
+        os.waitpid(process, 0)
+        over.set()
+
+    assert [message for _, message in shown(code)] == ["in the fork"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -85,14 +84,6 @@ def outputs_to_make(outputs: Iterable[Any]) -> list[str]:
 def resource_of_step(step: dg.StepExecutionContext, key: str) -> Any:
     """A resource that a step requires, whichever of its IO managers asks for it."""
     return getattr(needed(DAGSTER, step, "scoped_resources_builder").build({key}), key)
-
-
-@or_else(DAGSTER, "a run that waits for its turn cannot be ended meanwhile", default=None)
-def heed_interrupts() -> AbstractContextManager[None] | None:
-    """Let the signal that ends a run raise an error meanwhile."""
-    from dagster._core.errors import raise_execution_interrupts
-
-    return raise_execution_interrupts()
 
 
 # --- Partitions and options

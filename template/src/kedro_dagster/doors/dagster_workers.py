@@ -95,20 +95,20 @@ class StepExecutor:
         return plan, job, config
 
 
-def send_events(queue: Any, events: Iterator[Any]) -> None:
+def send_events(send: Callable[[Any], object], events: Iterator[Any]) -> None:
     """Send events from a child process to Dagster's executor, in the form that it reads."""
-    dagster = _child_process()
+    command, _, execute = _child_process()
 
-    class Command(dagster.Command):  # type: ignore[misc, name-defined]
+    class Command(command):  # type: ignore[misc, valid-type]
         def execute(self) -> Iterator[Any]:
             return events
 
-    dagster.execute(queue, Command())
+    execute(SimpleNamespace(put=send), Command())
 
 
 def child_process_done(pid: int) -> Any:
     """What Dagster's executor has from a child process that has nothing more to do."""
-    return _child_process().Done(pid)
+    return _child_process()[1](pid)
 
 
 def _step_functions() -> SimpleNamespace:
@@ -125,15 +125,11 @@ def _step_functions() -> SimpleNamespace:
     )
 
 
-def _child_process() -> SimpleNamespace:
+def _child_process() -> tuple[Any, Any, Any]:
     from dagster._core.executor.child_process_executor import (
         ChildProcessCommand,
         ChildProcessDoneEvent,
         _execute_command_in_child_process,
     )
 
-    return SimpleNamespace(
-        Command=ChildProcessCommand,
-        Done=ChildProcessDoneEvent,
-        execute=_execute_command_in_child_process,
-    )
+    return ChildProcessCommand, ChildProcessDoneEvent, _execute_command_in_child_process

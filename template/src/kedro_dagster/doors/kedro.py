@@ -67,7 +67,7 @@ def planning_config_loader(
     It reads placeholders in the place of results of resolvers that are to be hidden.
     """
     results: Results = {}
-    with _placeholders(), own_resolvers(results, hidden):
+    with own_resolvers(results, hidden), _placeholders():
         loader: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
             conf_source=conf_source, env=env, runtime_params=None, **settings.CONFIG_LOADER_ARGS
         )
@@ -87,7 +87,7 @@ def read_leniently(loader: AbstractConfigLoader, key: str) -> Any:
     A hook may add the resolver, an environment variable may be set only where runs are, or the
     value may be a runtime parameter.
     """
-    with _placeholders(), own_resolvers(*getattr(loader, "own_resolvers", ({}, None))):
+    with own_resolvers(*getattr(loader, "own_resolvers", ({}, None))), _placeholders():
         return loader[key]
 
 
@@ -118,14 +118,9 @@ def open_session(
         run_id or generate_timestamp(), project_path, package_name, conf_source, options
     )
     if configure:
-        make_loader = needed(KEDRO, session, "_get_config_loader")
-
-        def make_configured() -> AbstractConfigLoader:
-            loader: AbstractConfigLoader = make_loader()
-            configure(loader)
-            return loader
-
-        _replace(session, "_get_config_loader", make_configured)
+        loader: AbstractConfigLoader = needed(KEDRO, session, "_get_config_loader")()
+        configure(loader)
+        _replace(session, "_get_config_loader", lambda: loader)
     return session
 
 

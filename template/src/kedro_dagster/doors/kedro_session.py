@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from inspect import getattr_static
 from pathlib import Path
@@ -14,6 +15,8 @@ from ..errors import KedroDagsterError
 from .fallback import needed, replaced
 
 KEDRO = "kedro"
+
+_one_at_a_time = threading.RLock()
 
 
 def session_class() -> type[KedroSession]:
@@ -60,6 +63,7 @@ def make_session(
     else:  # of its own: it is called, as by ``kedro run``
         no_id, asked = "a session has an identity of its own", "each process of a run asks git"
         with (
+            _one_at_a_time,
             replaced(KEDRO, no_id, session, "generate_timestamp", lambda _: lambda: identity),
             replaced(KEDRO, asked, session, "_describe_git", lambda _: lambda _: {}),
         ):

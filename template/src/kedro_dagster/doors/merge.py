@@ -32,19 +32,17 @@ def _patch_merge() -> None:
     @wraps(merge)
     def merge_giving_way(*def_sets: dg.Definitions) -> Any:
         given = [one.executor for one in def_sets if one.executor is not None]
-        ours = next(
+        ours: Any = next(
             (one for one in given if isinstance(one, dg.ExecutorDefinition) and one in _wraps), None
         )
         other = next((one for one in given if one is not ours), None)
         replace = ours and other and _replace()
-        if not (ours and other and replace):
+        if not (other and replace):
             return merge(*def_sets)
-        same = (replace(one, executor=other) if one.executor is ours else one for one in def_sets)
+        same = [replace(one, executor=other) if one.executor is ours else one for one in def_sets]
         if not isinstance(other, dg.ExecutorDefinition):
-            wrapped = _wraps[ours](dg.ExecutorDefinition.hardcoded_executor(other))
-        else:
-            wrapped = _wraps[ours](other)
-        return replace(merge(*same), executor=wrapped)
+            other = dg.ExecutorDefinition.hardcoded_executor(other)
+        return replace(merge(*same), executor=_wraps[ours](other))
 
     definitions.merge = staticmethod(merge_giving_way)
 

@@ -183,15 +183,16 @@ def evaluation(
     verdicts: Sequence[Verdict],
     hide: Hide,
     *,
-    columns: Columns | None = None,
-    changes: str | None = None,
-    partitions: Sequence[str] = (),
-    partition: str | None = None,
+    columns: Columns | None,
+    changes: str | None,
+    partitions: Sequence[str],
+    partition: str | None,
 ) -> dg.AssetCheckEvaluation:
     """Make the event by which Dagster knows how a check has gone."""
     assert dataset.check is not None
     failed = [one for one in verdicts if not one.passed]
-    texts = [*_texts(failed), *([f"Columns have changed: {hide(changes)}"] if changes else ())]
+    texts = [str(one.result["message"] or one.result["status"]) for one in failed]
+    texts += [f"Columns have changed: {hide(changes)}"] if changes else []
     metadata: dict[str, Any] = {
         f"result of {one.validator.path}": dg.MetadataValue.json(as_json(one.result, hide))
         for one in verdicts
@@ -221,11 +222,6 @@ def evaluation(
 def schema_of(columns: Columns) -> dg.TableSchema:
     """The columns of a table in Dagster's words."""
     return dg.TableSchema(columns=[dg.TableColumn(*one) for one in columns.items()])
-
-
-def _texts(failed: Iterable[Verdict]) -> Iterator[str]:
-    for verdict in failed:
-        yield str(verdict.result["message"] or verdict.result["status"])
 
 
 _TELL_PARTITION = hasattr(dg.AssetCheckEvaluation, "partition")  # 1.12 has none

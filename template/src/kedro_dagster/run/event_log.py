@@ -43,10 +43,9 @@ _here = threading.local()  # whether the thread is writing to the event log
 class EventLogHandler(logging.Handler):
     """Passes the records of Python's logging on to a Dagster log, up to a limit."""
 
-    def __init__(self, log: dg.DagsterLogManager, limit: int = EVENT_LOG_LIMIT) -> None:
+    def __init__(self, log: dg.DagsterLogManager) -> None:
         super().__init__()
         self._log = log
-        self._limit = limit
         self._seen = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -58,7 +57,7 @@ class EventLogHandler(logging.Handler):
         if _is_dagster(record) or is_shown_by_dagster(record):
             return
         self._seen += 1
-        if self._seen > self._limit:
+        if self._seen > EVENT_LOG_LIMIT:
             return
         # Dagster refuses other levels than Python's own five
         level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
@@ -69,22 +68,20 @@ class EventLogHandler(logging.Handler):
 
     def close(self) -> None:
         """Tell how many records were left out."""
-        if self._seen > self._limit:
+        if self._seen > EVENT_LOG_LIMIT:
             self._log.warning(
                 "%d more log records are not shown here: a step shows %d. All of them went to "
                 "the handlers of conf/logging.yml.",
-                self._seen - self._limit,
-                self._limit,
+                self._seen - EVENT_LOG_LIMIT,
+                EVENT_LOG_LIMIT,
             )
         super().close()
 
 
 @contextmanager
-def event_log(
-    log: dg.DagsterLogManager, instance: dg.DagsterInstance, limit: int = EVENT_LOG_LIMIT
-) -> Iterator[None]:
+def event_log(log: dg.DagsterLogManager, instance: dg.DagsterInstance) -> Iterator[None]:
     """Show in a Dagster log what is logged meanwhile, at the levels the project has set."""
-    handler = EventLogHandler(log, limit)
+    handler = EventLogHandler(log)
     loggers = [logging.root, *_deaf_loggers()]
     for logger in loggers:
         logger.addHandler(handler)
@@ -167,6 +164,11 @@ class _Batches:
             finally:
                 _here.writing = False
 
+    def leave_to_parent(self) -> None:
+        """Let go, in a fork, of what another thread has begun to write."""
+        self._writing = threading.RLock()
+        self._waiting.clear()
+
     def _write(self, events: Sequence[dg.EventLogEntry]) -> None:
         try:
             self._write_at_once(events)
@@ -198,6 +200,11 @@ def _write_all() -> None:
         batches.flush()
 
 
+def _leave_to_parent() -> None:
+    for batches in list(_all):
+        batches.leave_to_parent()
+
+
 if hasattr(os, "register_at_fork"):
     # Nothing waits and no lock is held in the copy of this process that a node makes
-    os.register_at_fork(before=_write_all)
+    os.register_at_fork(before=_write_all, after_in_child=_leave_to_parent)

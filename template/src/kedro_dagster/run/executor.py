@@ -24,12 +24,12 @@ from .hooks import PipelineHooks, pipeline_hooks
 from .identity import identity_of, lost_with, new_identity, state_of_hooks, tags_of
 from .kedro_run import KedroRun
 from .launched import check_start_method
-from .processes import PRELOADED, preload, start_method_of_workers
+from .processes import preload, start_method_of_workers
 from .progress import watched
 from .selection import RunOptions, select_nodes
 from .shared_storage import SharedStorage, find_results, load_state, send_state
 from .turns import turn_of_run
-from .worker_processes import ForkedProcesses, FreshProcesses, WorkerProcesses
+from .worker_processes import ForkedProcesses, FreshProcesses
 from .worker_steps import StepRunner
 from .workers import Note, Workers
 
@@ -166,25 +166,18 @@ class KedroExecutor(dg.Executor):
             yield from self._execute_steps(context, execution_plan)
             return
         inner, instance = self._inner_context(context), context.instance.get_ref()
-        execute = StepExecutor(
-            job=inner.job,
-            run=inner.dagster_run,
-            run_config=inner.run_config,
-            retries=self.retries.for_inner_plan(),
-            load_data=execution_plan.repository_load_data,
-        )
-        runner = StepRunner(run if forked else None, context.run_id, instance, execute)
-        processes: WorkerProcesses
+        retries, load_data = self.retries.for_inner_plan(), execution_plan.repository_load_data
+        execute = StepExecutor(inner.job, inner.dagster_run, inner.run_config, retries, load_data)
+        runner = StepRunner(run if forked else None, instance, execute)
+        processes: ForkedProcesses | FreshProcesses
         if before:
             keep = random.getstate() != before.random_state
             processes = ForkedProcesses(runner, keep_random_state=keep)
         else:  # a fork server has nothing open, so that it can be forked
             method = "forkserver" if self.start_method == "fork" else str(self.start_method)
-            processes = FreshProcesses(runner, method, PRELOADED)
-        settings = {
-            key: one.settings for key, one in self.plan.kedro_steps(context.job_name).items()
-        }
-        timeouts = {key: one.timeout for key, one in settings.items() if one.timeout}
+            processes = FreshProcesses(runner, method)
+        steps = self.plan.kedro_steps(context.job_name).items()
+        timeouts = {key: one.settings.timeout for key, one in steps if one.settings.timeout}
         tell = partial(_note, context, run, set())
         workers = Workers(processes, tell, timeouts, self.max_steps)
         logs: Any = inner.instance.compute_log_manager

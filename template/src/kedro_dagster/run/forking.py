@@ -41,8 +41,9 @@ def reasons_not_to_fork(before: ProcessState, datasets: Iterable[tuple[str, Any]
         dataset = unwrap_cached(given)  # Kedro marks all of these, which keep to their process
         if getattr(dataset, "_SINGLE_PROCESS", False):
             yield f"dataset {name!r} ({type(dataset).__name__}) is not for several processes"
-    pyspark = sys.modules.get("pyspark")
-    if pyspark is not None and pyspark.SparkContext._active_spark_context is not None:
+    # Of Spark Connect alone, there is no such class
+    spark = getattr(sys.modules.get("pyspark"), "SparkContext", None)
+    if spark is not None and spark._active_spark_context is not None:
         yield "a Spark session is open"
     threads = {_native_id(thread): thread for thread in threading.enumerate()}
     for native_id, thread in threads.items():
@@ -64,8 +65,10 @@ def _native_id(thread: threading.Thread) -> int | None:
 def _threads_of_libraries(before: ProcessState, own: set[int | None]) -> Iterator[str]:
     process = (_TASKS.parent / "comm").read_text().strip()
     for task in _TASKS.iterdir():
-        name = (task / "comm").read_text().strip()
-        if int(task.name) in own or name.startswith(_SAFE_THREADS):
+        name = ""
+        with suppress(OSError):  # it may have ended since
+            name = (task / "comm").read_text().strip()
+        if int(task.name) in own or not name or name.startswith(_SAFE_THREADS):
             continue
         # Threads without names are those of BLAS, which are renewed in a fork; or of DuckDB
         duckdb = "duckdb" in sys.modules and int(task.name) not in before.threads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import filterfalse
@@ -29,11 +29,13 @@ from .identity import PARENT_RUN_ID_TAG, close_hooks, lost_with, new_identity, o
 from .kedro_run import KedroRun, publish_run
 from .partitions import check_partitions
 from .progress import how_to_resume
-from .run_state import HookChanges, changes_of_hooks
-from .selection import RunOptions, RunSelection, planned_steps, select_nodes, skipped_steps
+from .run_state import Place, changes_of_hooks
+from .selection import RunOptions, RunSelection, planned_steps, select_nodes
 from .transient import Release
 
 logger = logging.getLogger(__name__)
+
+_PLAIN_FILTERS = ("tags", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
 
 
 class PipelineHooks:
@@ -49,7 +51,7 @@ class PipelineHooks:
         self.ended = False
         self.left: set[str] = set()
         self.viz: viz_status.VizStatus | None = None
-        self.changes = HookChanges()
+        self.changes: Mapping[Place, Any] = {}
         """What ``before_pipeline_run`` has changed."""
 
     def before_pipeline_run(self) -> dict[str, str]:
@@ -162,12 +164,8 @@ class PipelineHooks:
             "project_path": run.plan.project.path.as_posix(),
             "env": run.context.env,
             "kedro_version": kedro_version,
-            "tags": filters.get("tags", []),
-            "from_nodes": filters.get("from_nodes", []),
-            "to_nodes": filters.get("to_nodes", []),
+            **{name: filters.get(name, []) for name in _PLAIN_FILTERS},
             "node_names": filters.get("node_names", []) if whole else names,
-            "from_inputs": filters.get("from_inputs", []),
-            "to_outputs": filters.get("to_outputs", []),
             "load_versions": dict(run.options.load_versions),
             "runtime_params": dict(run.options.runtime_params),
             **kedro_door.pipelines_param(selection.pipeline_names if job else []),
@@ -310,7 +308,8 @@ def open_alone(
         finally:
             if not hooks.ended:  # nobody tells a resource why it is closed
                 early = StepFailedError("The run ended early.")
-                if run.errors or hooks.left - skipped_steps(instance, run_id):
+                skips = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SKIPPED)
+                if run.errors or hooks.left - {str(one.step_key) for one in skips}:
                     hooks.failure = next(iter(run.errors.values()), early)
                 _end(hooks, instance, run_id, log)
 

@@ -25,12 +25,7 @@ from pluggy import PluginManager
 from ..doors import kedro as kedro_door
 from ..errors import TransientDataError
 from ..plan.chosen_keys import steps_for_keys
-from ..plan.model import (
-    JobPlan,
-    Nodes,
-    ProjectPlan,
-    StepPlan,
-)
+from ..plan.model import JobPlan, Nodes, ProjectPlan, StepPlan
 from ..plan.runners import runner_of_run
 from ..read.credentials import redact_path, redacted_errors, remember_credentials
 from ..read.dagster_yml import RunnerOptions
@@ -173,12 +168,12 @@ class KedroRun:
         return runner_of_run(self.options.runner, job, self.plan.datasets)
 
     def pack_state(
-        self, changes: run_state.HookChanges
+        self, changes: Mapping[run_state.Place, Any]
     ) -> tuple[dict[run_state.Place, bytes], dict[run_state.Place, str]]:
         """Pickle what other processes of the run would not find by themselves."""
         loader = self.context.config_loader
         again = {kind: loader[kind] for kind in self._read}
-        values = {**changes.values, **run_state.changed_configuration(self._read, again)}
+        values = {**changes, **run_state.changed_configuration(self._read, again)}
         if self.left_out is not None:
             values[_LEFT_OUT] = self.left_out
         return run_state.pack(values, self._references(self.catalog))

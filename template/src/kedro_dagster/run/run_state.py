@@ -12,7 +12,6 @@ import io
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -30,28 +29,15 @@ References: TypeAlias = Mapping[str, Any]
 """What each process has of its own, and no value takes along: the catalog, the context."""
 
 
-@dataclass
-class HookChanges:
-    """What hooks have changed, in the process in which they were called."""
-
-    datasets: Mapping[str, Any] = field(default_factory=dict)
-    attributes: Mapping[Place, Any] = field(default_factory=dict)
-
-    @property
-    def values(self) -> dict[Place, Any]:
-        """All of it, by where it belongs."""
-        datasets = {("dataset", name): dataset for name, dataset in self.datasets.items()}
-        return {**datasets, **self.attributes}
-
-
 @contextmanager
-def changes_of_hooks(hook_manager: PluginManager, catalog: Any) -> Iterator[HookChanges]:
+def changes_of_hooks(hook_manager: PluginManager, catalog: Any) -> Iterator[dict[Place, Any]]:
     """Collect what hooks put into the catalog meanwhile, and which of their attributes change."""
-    changes = HookChanges()
+    changes = dict[Place, Any]()
     before = {place: (value, _content(value)) for place, value in _attributes(hook_manager)}
-    with kedro_door.datasets_put(catalog) as changes.datasets:
+    with kedro_door.datasets_put(catalog) as datasets:
         yield changes
-    changes.attributes = {
+    changes |= {("dataset", name): dataset for name, dataset in datasets.items()}
+    changes |= {
         place: value
         for place, value in _attributes(hook_manager)
         if place not in before

@@ -161,9 +161,3 @@ def planned_steps(
         for step in snapshot.steps
         if step.key in snapshot.step_keys_to_execute
     }
-
-
-def skipped_steps(instance: dg.DagsterInstance, dagster_run_id: str) -> set[str]:
-    """The steps that Dagster has skipped, since what they depend on was not made."""
-    skipped = instance.all_logs(dagster_run_id, of_type=dg.DagsterEventType.STEP_SKIPPED)
-    return {str(one.step_key) for one in skipped}

@@ -14,7 +14,7 @@ import dagster as dg
 from ..plan.names import IO_MANAGER
 from .identity import STATE_TAG
 from .kedro_run import KedroRun
-from .run_state import HookChanges, Place
+from .run_state import Place
 from .selection import RunSelection
 
 if TYPE_CHECKING:
@@ -68,11 +68,8 @@ class SharedStorage:
 
 def _with_required(key: str, definitions: Mapping[str, dg.ResourceDefinition]) -> set[str]:
     """A resource, and those that it requires, and those that these require in turn."""
-    found, left = set[str](), {key}
-    while left:
-        found |= left
-        left = {need for one in left for need in definitions[one].required_resource_keys} - found
-    return found
+    needs = definitions[key].get_required_resource_keys(definitions)
+    return {key}.union(*(_with_required(one, definitions) for one in needs))
 
 
 def find_results(
@@ -90,7 +87,7 @@ def find_results(
             run.find(name, partial(storage.load, steps[name], dataset.identifier))
 
 
-def send_state(storage: SharedStorage, run: KedroRun, changes: HookChanges) -> None:
+def send_state(storage: SharedStorage, run: KedroRun, changes: Mapping[Place, Any]) -> None:
     """Store the state of a run for its other processes, and say so on the run.
 
     A tag names the run only: nothing that stands in a tag is ever unpickled.

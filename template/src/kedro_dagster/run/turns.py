@@ -9,13 +9,12 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ..doors.dagster import heed_interrupts
 from ..plan.model import DatasetKind, JobPlan, Nodes, ProjectPlan, data_outputs
 from ..plan.names import ONE_RUN_TAG
 from .partitions import Scopes
@@ -142,7 +141,7 @@ def in_turn(
                 if others and not told:
                     told = True
                     busy(pool, others)
-                with heed_interrupts() or nullcontext():
+                with dg.raise_execution_interrupts():
                     time.sleep(POLL)
         yield
     finally:

@@ -9,34 +9,22 @@ import random
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection as mp
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import WorkersLostError
+from .processes import PRELOADED
 
 PATIENCE = 10.0
 """Seconds that a worker without further steps has to end."""
 
 RunSteps: TypeAlias = Callable[[Connection], None]
 """What a worker does: it runs the steps that come through the connection, until it is closed."""
-
-
-class WorkerProcesses(Protocol):
-    """Starts and ends the processes of workers."""
-
-    def start(self) -> tuple[int, Connection]:
-        """Start a worker; give its process id and the connection to it."""
-
-    def end(self, pid: int) -> int:
-        """Wait for a worker to end, and give its exit code."""
-
-    def close(self) -> None:
-        """End all workers whose connections are closed."""
 
 
 class ForkedProcesses:
@@ -50,10 +38,18 @@ class ForkedProcesses:
     def __init__(self, run_steps: RunSteps, *, keep_random_state: bool) -> None:
         self._nursery, theirs = multiprocessing.Pipe()
         # Python seeds it anew in a fork, which would undo what a hook has done
-        random_state = random.getstate() if keep_random_state else None
+        random_state = random.getstate()
         start_method = multiprocessing.get_start_method(allow_none=True)
-        arguments = (theirs, self._nursery, run_steps, random_state, start_method)
+
+        def work(connection: Connection) -> None:
+            # For the processes of nodes: that of its own start is what multiprocessing gives one
+            multiprocessing.set_start_method(start_method, force=True)
+            if keep_random_state:
+                random.setstate(random_state)
+            run_steps(connection)
+
         context = multiprocessing.get_context("fork")
+        arguments = (theirs, self._nursery, work)
         self._process = context.Process(target=_nursery, args=arguments, name="kedro-nursery")
         self._workers: set[int] = set()
         with warnings.catch_warnings():
@@ -90,17 +86,12 @@ class ForkedProcesses:
 
 
 class FreshProcesses:
-    """Workers that begin anew and import the project, where the run worker cannot be forked.
+    """Workers that begin anew and import the project, where the run worker cannot be forked."""
 
-    Args:
-        start_method: ``spawn`` or ``forkserver``, as ``multiprocessing`` calls them.
-        preload: Modules that the fork server imports before it forks any worker.
-    """
-
-    def __init__(self, run_steps: RunSteps, start_method: str, preload: Sequence[str]) -> None:
+    def __init__(self, run_steps: RunSteps, start_method: str) -> None:
         self._context: Any = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
-            self._context.set_forkserver_preload(list(preload))
+            self._context.set_forkserver_preload(list(PRELOADED))
         self._run_steps = run_steps
         self._processes: dict[int, BaseProcess] = {}
 
@@ -144,13 +135,7 @@ def _nursery_lives() -> Iterator[None]:
         ) from error
 
 
-def _nursery(
-    connection: Connection,
-    theirs: Connection,
-    run_steps: RunSteps,
-    random_state: Any,
-    start_method: str | None,
-) -> None:
+def _nursery(connection: Connection, theirs: Connection, run_steps: RunSteps) -> None:
     """Fork a worker when asked to, until the run worker is gone; then no worker may live on."""
     theirs.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
@@ -170,7 +155,7 @@ def _nursery(
                 connection.send(_end(workers.pop(pid)))
                 continue
             ours, inner = multiprocessing.Pipe()
-            arguments = (inner, (ours, connection), run_steps, random_state, start_method)
+            arguments = (inner, (ours, connection), run_steps)
             process = context.Process(target=_worker, args=arguments, name="kedro-worker")
             process.start()
             inner.close()
@@ -184,19 +169,9 @@ def _nursery(
             process.kill()
 
 
-def _worker(
-    connection: Connection,
-    others: tuple[Connection, ...],
-    run_steps: RunSteps,
-    random_state: Any,
-    start_method: str | None,
-) -> None:
+def _worker(connection: Connection, others: tuple[Connection, ...], run_steps: RunSteps) -> None:
     for other in others:
         other.close()
-    # For the processes of nodes: that of its own start is what multiprocessing gives a process
-    multiprocessing.set_start_method(start_method, force=True)
-    if random_state is not None:
-        random.setstate(random_state)
     run_steps(connection)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -12,6 +13,7 @@ import dagster as dg
 
 from ..doors import kedro as kedro_door
 from ..doors.dagster_workers import StepExecutor, send_events
+from . import timeouts
 from .event_log import in_batches
 from .kedro_run import KedroRun, continue_run, kept_run
 from .workers import Note
@@ -19,24 +21,17 @@ from .workers import Note
 
 @dataclass(frozen=True)
 class StepRunner:
-    """Runs the steps of a Dagster run in a worker.
+    """Runs the steps of a Dagster run in a worker."""
 
-    Args:
-        run: The Kedro run that the worker was forked with; a fresh worker opens its own.
-        dagster_run_id: The id of the Dagster run.
-        instance: Dagster's instance, as other processes open it.
-        execute: Runs a step.
-    """
-
-    run: KedroRun | None
-    dagster_run_id: str
-    instance: Any
+    run: KedroRun | None  # a fresh worker opens its own
+    instance: Any  # Dagster's, as other processes open it
     execute: StepExecutor
 
     def __call__(self, connection: Connection) -> None:
         """Run each step that comes through the connection, until it is closed."""
+        timeouts.tell = lambda step: connection.send(Note("limit", step, None))
         if self.run:
-            continue_run(self.dagster_run_id, self.run)
+            continue_run(self.execute.run.run_id, self.run)
         # Its own instance, and so connections of its own to the database
         with dg.DagsterInstance.from_ref(self.instance) as instance, in_batches(instance):
             logs: Any = instance.compute_log_manager
@@ -47,15 +42,16 @@ class StepRunner:
                     step_key, known_state = connection.recv()
                 except EOFError:
                     return
-                send_events(_Sender(connection), self._events(instance, step_key, known_state))
+                send_events(connection.send, self._events(instance, step_key, known_state))
 
     def _events(self, instance: dg.DagsterInstance, key: str, known_state: Any) -> Iterator[Any]:
         before = self._datasets()
         with kedro_door.datasets_built() as built:
             for event in self.execute(instance, key, known_state):
-                run = kept_run(self.dagster_run_id)
+                run = kept_run(self.execute.run.run_id)
                 if event.is_step_failure and run:
-                    yield from _as_note(key, run.errors.get(key))
+                    with suppress(Exception):  # whatever an exception of the user's holds
+                        yield Note("error", key, pickle.dumps(run.errors.get(key)))
                 yield event
         same = {id(dataset) for dataset in (*before.values(), *built)}
         for name, dataset in self._datasets().items() if before else ():
@@ -63,25 +59,6 @@ class StepRunner:
                 yield Note("catalog changed", key, name)
 
     def _datasets(self) -> dict[str, Any]:
-        run = kept_run(self.dagster_run_id)
+        run = kept_run(self.execute.run.run_id)
         found = kedro_door.datasets_in(run.catalog) if run else {}
         return {name: dataset for name, (dataset, _) in found.items()}
-
-
-def _as_note(step_key: str, error: BaseException | None) -> Iterator[Note]:
-    """An exception itself, where it can be pickled: Dagster's event only describes it."""
-    try:
-        content = pickle.dumps(error)
-    except Exception:  # noqa: BLE001  # whatever an exception of the user's holds
-        return
-    yield Note("error", step_key, content)
-
-
-@dataclass(frozen=True)
-class _Sender:
-    """The end of a connection that Dagster takes for a queue."""
-
-    connection: Connection
-
-    def put(self, message: Any) -> None:
-        self.connection.send(message)

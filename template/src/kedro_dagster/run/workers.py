@@ -23,7 +23,7 @@ from typing import Any
 import dagster as dg
 
 from ..doors.dagster_workers import child_process_done
-from .worker_processes import WorkerProcesses
+from .worker_processes import ForkedProcesses, FreshProcesses
 
 KILL_AFTER = 30.0
 """Seconds after which a step is killed that heeds no interrupt, or not its own timeout."""
@@ -63,21 +63,14 @@ class _Worker:
 
 
 class Workers:
-    """The workers of a run, as the context of ``multiprocessing`` that an executor asks.
-
-    Args:
-        processes: Starts and ends their processes.
-        tell: Gets each :class:`Note` of a worker.
-        timeouts: By step key, after how many seconds a step ends itself.
-        max_steps: How many steps a worker runs before another takes its place.
-    """
+    """The workers of a run, as the context of ``multiprocessing`` that an executor asks."""
 
     def __init__(
         self,
-        processes: WorkerProcesses,
+        processes: ForkedProcesses | FreshProcesses,
         tell: Callable[[Note], None],
-        timeouts: Mapping[str, float],
-        max_steps: float = float("inf"),
+        timeouts: Mapping[str, float],  # in seconds, by step
+        max_steps: float = float("inf"),  # before another takes its place
     ) -> None:
         self._processes = processes
         self.tell = tell
@@ -97,9 +90,9 @@ class Workers:
     def _check_available(self) -> None:
         """Multiprocessing asks each context whether the platform has it."""
 
-    def Event(self) -> _Interrupt:  # noqa: N802
-        """What interrupts a step."""
-        return _Interrupt()
+    def Event(self) -> _Lease:  # noqa: N802
+        """What interrupts a step: the step itself, which Dagster takes for its process too."""
+        return _Lease(self)
 
     def Queue(self) -> _Events:  # noqa: N802
         """What the events of a step come out of."""
@@ -108,9 +101,9 @@ class Workers:
     def Process(self, target: Any, args: tuple[_Events, Any]) -> _Lease:  # noqa: N802, ARG002
         """A step, which a worker runs when it is started."""
         events, command = args
-        timeout = self._timeouts.get(command.step_key)
-        lease = _Lease(self, command.step_key, command.known_state, timeout)
-        events.lease = command.term_event.lease = lease
+        lease: _Lease = command.term_event
+        lease.command, lease.timeout = command, self._timeouts.get(command.step_key, 0)
+        events.lease = lease
         return lease
 
     # What the parts below ask
@@ -145,16 +138,15 @@ class Workers:
 class _Lease(BaseProcess):
     """A step that a worker runs: what Dagster's executor takes for a process of its own."""
 
-    def __init__(
-        self, workers: Workers, step_key: str, known_state: Any, timeout: float | None
-    ) -> None:
+    def __init__(self, workers: Workers) -> None:
         # Not that of BaseProcess: there is no process to be made
         self.workers = workers
         self.worker: _Worker | None = None
-        self._step_key = step_key
-        self._known_state = known_state
-        self._timeout = timeout
+        self.command: Any = None
+        self.timeout = 0.0
         self._kill_at = float("inf")
+        self._interrupted = False
+        self._heeds = False
         self._ended = False
         self._exitcode: int | None = None
 
@@ -169,16 +161,13 @@ class _Lease(BaseProcess):
     def start(self) -> None:
         self.worker = self.workers.take()
         try:
-            self.worker.connection.send((self._step_key, self._known_state))
+            self.worker.connection.send((self.command.step_key, self.command.known_state))
         except OSError:
             exitcode = self.workers.bury(self.worker)
             if self.worker.steps == 1:
                 self._exitcode = exitcode
             else:  # it has died while it was idle
                 self.start()
-            return
-        if self._timeout:
-            self._kill_at = time.monotonic() + self._timeout + KILL_AFTER
 
     def is_alive(self) -> bool:
         return self._exitcode is None
@@ -197,18 +186,13 @@ class _Lease(BaseProcess):
             raise queue.Empty
         if time.monotonic() > self._kill_at:
             self._kill_at = float("inf")
-            self.workers.tell(Note("killed", self._step_key, KILL_AFTER))
+            self.workers.tell(Note("killed", self.command.step_key, KILL_AFTER))
             os.kill(self.worker.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         try:
             while self.worker.connection.poll():
                 message = self.worker.connection.recv()
-                if isinstance(message, Note):
-                    self.workers.tell(message)
-                    continue
-                if isinstance(message, dg.DagsterEvent) and message.event_type in _ENDS:
-                    self._kill_at = float("inf")
-                    self._ended = True
-                return message
+                if self._is_event(message):
+                    return message
             # Processes that a node has forked keep the connection open when their worker dies
             died = self.worker.died() and not self.worker.connection.poll()
         except (EOFError, OSError):
@@ -219,9 +203,33 @@ class _Lease(BaseProcess):
                 return child_process_done(self.worker.pid)
         raise queue.Empty
 
-    def interrupt(self) -> None:
-        if self.worker and self._exitcode is None:
-            self._kill_at = time.monotonic() + KILL_AFTER
+    def _is_event(self, message: Any) -> bool:
+        """Look at a message, and take what is not for Dagster."""
+        if not self._heeds:  # before the first, the worker ignores the signal
+            self._heeds = True
+            self._interrupt()
+        if isinstance(message, Note):
+            if message.kind == "limit":
+                self._kill_after(self.timeout)
+            else:
+                self.workers.tell(message)
+            return False
+        if isinstance(message, dg.DagsterEvent) and message.event_type in _ENDS:
+            self._kill_at = float("inf")
+            self._ended = True
+        return True
+
+    def _kill_after(self, seconds: float = 0) -> None:
+        self._kill_at = min(self._kill_at, time.monotonic() + seconds + KILL_AFTER)
+
+    def set(self) -> None:
+        """End the step, by an interrupt or, if it does not heed that, by force."""
+        self._interrupted = True
+        self._kill_after()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._interrupted and self._heeds and self.worker and self._exitcode is None:
             os.kill(self.worker.pid, signal.SIGINT)
 
 
@@ -244,14 +252,3 @@ class _Events:
 
     def close(self) -> None:
         """There is nothing to close: the connection is the worker's."""
-
-
-@dataclass
-class _Interrupt:
-    """What Dagster sets to end a step: in place of an event that a thread of it waits for."""
-
-    lease: _Lease | None = None
-
-    def set(self) -> None:
-        if self.lease:
-            self.lease.interrupt()
