@@ -86,7 +86,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Project:
         dagster={
             "executors": {"one": "in_process", "many": {"multiprocess": {"max_concurrent": 2}}},
             "nodes": {
-                "wait_once": {"timeout": "1s", "retry_policy": {"max_retries": 1}},
+                "wait_once": {"timeout": "3s", "retry_policy": {"max_retries": 1}},
                 "heed_nothing": {"timeout": 1},
             },
             "jobs": {
