@@ -312,6 +312,13 @@ def test_an_executor_of_the_projects_own_may_have_the_name_of_one_of_dagsters(
             ),
         ),
         (
+            "jobs: {all: {pipeline: {}, executor: shop.executers.fast}}",
+            (
+                "jobs.all.executor: executor 'shop.executers.fast' cannot be imported: "
+                "ModuleNotFoundError: No module named 'shop.executers'"
+            ),
+        ),
+        (
             "jobs: {all: {pipeline: {}, schedule: nightly}}",
             (
                 "jobs.all.schedule: 'nightly' is not defined in 'schedules'. There is none to "

@@ -139,13 +139,13 @@ def import_executor(name: str) -> dg.ExecutorDefinition:
         )
     try:
         imported = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        package = (error.name or module).partition(".")[0].replace("_", "-")
-        raise ValueError(
-            f"executor {name!r} needs a package that is not installed ({error}). Install it: "
-            f"pip install {package}"
-        ) from error
     except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and "." not in missing:
+            raise ValueError(
+                f"executor {name!r} needs a package that is not installed ({error}). Install it: "
+                f"pip install {missing.replace('_', '-')}"
+            ) from error
         raise ValueError(
             f"executor {name!r} cannot be imported: {describe_cause(error)}"
         ) from error
