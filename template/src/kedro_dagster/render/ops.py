@@ -84,14 +84,7 @@ class NodeTranslator:
         return "\n\n".join(f"`{node}`" for node in step.nodes)
 
     def get_pool(self, step: StepPlan) -> str | None:
-        """The concurrency pool of a step's op: that of its nodes in ``dagster.yml`` or the catalog.
-
-        Args:
-            step: The step.
-
-        Returns:
-            The name of the pool, if there is any.
-        """
+        """The pool of a step's op, if any: that of its nodes in ``dagster.yml`` or the catalog."""
         return step.settings.pool
 
     def get_backfill_policy(self, asset_step: AssetStepPlan) -> dg.BackfillPolicy | None:
@@ -147,14 +140,7 @@ class NodeTranslator:
         )
 
     def assets(self, asset_step: AssetStepPlan) -> dg.AssetsDefinition:
-        """Make the multi-asset of a step of the asset layer; any part of it can be made.
-
-        Args:
-            asset_step: The step.
-
-        Returns:
-            The assets.
-        """
+        """Make the multi-asset of a step of the asset layer; any part of it can be made."""
         datasets, keys, body = self.plan.datasets, self.catalog.asset_keys, self._body
         made = asset_step.upstream
         sources = {source for upstream in made.values() for source in upstream} - made.keys()

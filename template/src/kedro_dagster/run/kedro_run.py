@@ -34,7 +34,7 @@ from .checks import Verdicts
 from .facts import Facts
 from .launched import check_classes
 from .selection import RunOptions
-from .transient import ElsewhereDataset, Release
+from .transient import Release
 
 # By the id of their Dagster run
 _runs: dict[str, KedroRun] = {}  # those whose hooks are called in this process
@@ -219,10 +219,6 @@ class KedroRun:
         if kind := _doubtful_class(value):
             self.crossed[name] = f"{kind.__module__}.{kind.__qualname__}"
         self.used.add(self.plan.datasets[name].variants[0])
-
-    def find(self, name: str, load: Callable[[], Any]) -> None:
-        """Let hooks find the value of a transient dataset, which is loaded when they ask for it."""
-        kedro_door.replace_quietly(self.catalog, name, ElsewhereDataset(load))
 
     def forget_step(self) -> None:
         """Let go of the data and errors of a step, in a process that will run others."""

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ..doors import kedro as kedro_door
 from ..plan.names import IO_MANAGER
 from .identity import STATE_TAG
 from .kedro_run import KedroRun
 from .run_state import Place
 from .selection import RunSelection
+from .transient import ElsewhereDataset
 
 if TYPE_CHECKING:
     from ..doors.dagster import PlanOrchestrationContext
@@ -84,7 +86,8 @@ def find_results(
     for name in selection.pipeline.outputs():
         dataset = run.plan.datasets[name]
         if not dataset.persisted and steps.get(name) in done:
-            run.find(name, partial(storage.load, steps[name], dataset.identifier))
+            load = partial(storage.load, steps[name], dataset.identifier)
+            kedro_door.replace_quietly(run.catalog, name, ElsewhereDataset(load))
 
 
 def send_state(storage: SharedStorage, run: KedroRun, changes: Mapping[Place, Any]) -> None:
