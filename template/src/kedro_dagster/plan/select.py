@@ -32,14 +32,8 @@ def select_assets(
         for step in plan.asset_steps.values()
         for name, upstream in step.upstream.items()
     }
-    op = dg.OpDefinition(lambda: None, "make", outs={"made": dg.Out(dg.Nothing)})
-    assets = [  # Dagster selects among definitions: it takes no specs there
-        *(
-            dg.AssetsDefinition(node_def=op, keys_by_output_name={"made": one.key}, specs=[one])
-            for one in made.values()
-        ),
-        *(dg.AssetsDefinition(specs=[spec(name, ())]) for name in plan.external),
-    ]
+    external = [dg.AssetsDefinition(specs=[spec(name, ())]) for name in plan.external]
+    assets = [*map(_made, made.values()), *external]
     for name, job in selecting.items():
         if job.preset:  # which makes what its job does, and comes after it
             root = jobs[job.preset.job]
@@ -69,6 +63,12 @@ def select_assets(
             mistakes.add(("jobs", name, "select"), message)
     mistakes.check()
     return replace(plan, jobs=jobs)
+
+
+def _made(spec: dg.AssetSpec) -> dg.AssetsDefinition:
+    """A definition of an asset: Dagster selects among those, and takes no specs there."""
+    op = dg.OpDefinition(lambda: None, "make", outs={"made": dg.Out(dg.Nothing)})
+    return dg.AssetsDefinition(node_def=op, keys_by_output_name={"made": spec.key}, specs=[spec])
 
 
 def _chosen(
