@@ -35,7 +35,8 @@ from .transient import Release
 
 logger = logging.getLogger(__name__)
 
-_PLAIN_FILTERS = ("tags", "from_nodes", "to_nodes", "from_inputs", "to_outputs")
+# In the order in which Kedro tells them
+_FILTERS = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
 
 
 class PipelineHooks:
@@ -164,8 +165,8 @@ class PipelineHooks:
             "project_path": run.plan.project.path.as_posix(),
             "env": run.context.env,
             "kedro_version": kedro_version,
-            **{name: filters.get(name, []) for name in _PLAIN_FILTERS},
-            "node_names": filters.get("node_names", []) if whole else names,
+            **{name: filters.get(name, []) for name in _FILTERS},
+            **({} if whole else {"node_names": names}),
             "load_versions": dict(run.options.load_versions),
             "runtime_params": dict(run.options.runtime_params),
             **kedro_door.pipelines_param(selection.pipeline_names if job else []),
