@@ -12,7 +12,7 @@ import pytest
 
 from projects import DAGSTER_YAML, Project, make_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("compute_logs")]
 
 NODES = """
     import os, signal, subprocess, sys, threading
