@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import queue
 import signal
-import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ class OneWorker:
     def __init__(self) -> None:
         self.ours, self.theirs = multiprocessing.Pipe()
         self.signals: list[int] = []
+        self.now = 0.0  # seconds by the clock of the run worker
         self.notes: list[str] = []
 
     def start(self) -> tuple[int, Connection]:
@@ -39,7 +39,7 @@ class OneWorker:
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[OneWorker]:
     one = OneWorker()
     monkeypatch.setattr(os, "kill", lambda _, number: one.signals.append(number))
-    monkeypatch.setattr(module, "KILL_AFTER", 0.1)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: one.now))
     yield one
     one.theirs.close()
     one.ours.close()
@@ -48,7 +48,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[OneWorker]:
 def begin(worker: OneWorker) -> tuple[Any, Any]:
     """Start a step with a timeout as Dagster does; give its queue and its event."""
     anything: Any = worker
-    workers: Any = Workers(anything, lambda note: worker.notes.append(note.kind), {"step": 0.1})
+    workers: Any = Workers(anything, lambda note: worker.notes.append(note.kind), {"step": 10})
     events, event = workers.Queue(), workers.Event()
     command = SimpleNamespace(step_key="step", known_state=None, term_event=event)
     workers.Process(target=None, args=(events, command)).start()
@@ -58,7 +58,7 @@ def begin(worker: OneWorker) -> tuple[Any, Any]:
 
 def test_a_step_is_killed_only_after_its_own_limit_has_begun(worker: OneWorker) -> None:
     events, _ = begin(worker)
-    time.sleep(0.3)  # in which it waits for its turn to write
+    worker.now += 60  # in which it waits for its turn to write
     with pytest.raises(queue.Empty):
         events.get(block=False)
     assert worker.signals == []
@@ -66,7 +66,7 @@ def test_a_step_is_killed_only_after_its_own_limit_has_begun(worker: OneWorker) 
     for _ in range(2):
         with pytest.raises(queue.Empty):
             events.get(block=False)
-        time.sleep(0.3)
+        worker.now += 10 + module.KILL_AFTER + 1
     assert worker.signals == [signal.SIGKILL]
     assert worker.notes == ["killed"]
 
@@ -88,7 +88,7 @@ def test_a_step_that_has_begun_is_interrupted_at_once_and_killed_later(worker: O
     events.get(block=False)
     event.set()
     assert worker.signals == [signal.SIGINT]
-    time.sleep(0.3)
+    worker.now += module.KILL_AFTER + 1
     with pytest.raises(queue.Empty):
         events.get(block=False)
     assert worker.signals == [signal.SIGINT, signal.SIGKILL]

@@ -197,12 +197,12 @@ def plan(
     with _mistakes_told():
         _choose(metadata, env, conf_source)
         check_installed()
-        from .commands.definitions import load_planned  # noqa: PLC0415 - see dev
+        from .commands.definitions import load_run_resource  # noqa: PLC0415 - see dev
         from .plan.describe import describe  # noqa: PLC0415
         from .plan.snapshot import mermaid, snapshot  # noqa: PLC0415
 
         _silence_warnings()
-        planned = load_planned(metadata.package_name)
+        planned = load_run_resource(metadata.package_name)
     if form == "json":
         click.echo(json.dumps(snapshot(planned.plan, planned.asset_keys), indent=2), output)
     else:

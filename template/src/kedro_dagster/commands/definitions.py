@@ -14,7 +14,7 @@ from ..read.registry import describe_cause
 from ..run.resources import RunResource
 
 
-def load_planned(package: str) -> RunResource:
+def load_run_resource(package: str) -> RunResource:
     """Find the plan in the definitions of a project: steps and assets may have the user's names."""
     resource = load_repository(package).get_top_level_resources().get(KEDRO)
     if not isinstance(resource, RunResource):

@@ -108,7 +108,8 @@ def send_events(send: Callable[[Any], object], events: Iterator[Any]) -> None:
 
 def child_process_done(pid: int) -> Any:
     """What Dagster's executor has from a child process that has nothing more to do."""
-    return _child_process()[1](pid)
+    _, done, _ = _child_process()
+    return done(pid)
 
 
 def _step_functions() -> SimpleNamespace:
